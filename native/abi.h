@@ -1,0 +1,215 @@
+// The contract between the core and its backends: data types, the records of an encoded program, the resolved op that a
+// kernel receives, the state of a step, and the table of functions that a backend fills.
+// It holds no logic and includes nothing of the project; every room below may include it.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+// Files compiled once per instruction set must not emit weak symbols (the linker could keep the AVX-512 copy for every
+// caller), so everything they share is forced inline.
+#define GL_INLINE inline __attribute__((always_inline))
+
+namespace gradline {
+
+constexpr uint32_t kAbiVersion = 1;
+constexpr uint32_t kProgramMagic = 0x31504C47;  // "GLP1"
+constexpr uint32_t kProgramVersion = 1;
+constexpr int kMaxRank = 6;
+constexpr int kMaxInputs = 8;
+constexpr int kMaxOutputs = 4;
+constexpr int kMaxEpilogues = 4;
+constexpr int kMaxAttrs = 12;
+constexpr uint64_t kMaxElements = uint64_t{1} << 40;  // of one value; keeps every product of sizes far from overflow
+constexpr size_t kAlignment = 64;                     // of every region and of every value inside one
+constexpr uint32_t kNoValue = 0xffffffff;
+
+enum class DType : uint32_t { f32 = 0, i32 = 1, u8 = 2, f64 = 3 };
+enum class Numerics : uint32_t { fp32 = 0, fp64 = 1 };  // fp64: every float is f64; the ref backend only
+
+// Where a value lives. Regions from `param` to `data` outlive the program and are bound to storages when it is loaded;
+// the others belong to the program.
+enum class RegionKind : uint32_t { param, opt, state, step, data, grad, act, input, metric };
+constexpr uint32_t kRegionKinds = 9;
+constexpr GL_INLINE bool isExternal(RegionKind kind) { return kind <= RegionKind::data; }
+
+enum OpFlags : uint32_t { kInPlace = 1, kEffect = 2, kEpilogue = 4 };
+
+enum class OpCode : uint32_t {
+#define GL_OP(name, ...) name,
+#include "ops.def"
+#undef GL_OP
+  count
+};
+constexpr uint32_t kOpCount = static_cast<uint32_t>(OpCode::count);
+
+// Positions of attributes by name: op.attr[attr::conv2d::strideH].
+namespace attr {
+#define GL_OP(name, family, fewest, most, outputs, flags, ...) \
+  namespace name {                                             \
+  enum : int { __VA_ARGS__ };                                  \
+  }
+#include "ops.def"
+#undef GL_OP
+}  // namespace attr
+
+// ---- Encoded program: header, then the arrays in the order of the header's counts, all little-endian
+//
+//   RegionRecord[regions] ValueRecord[values] OpRecord[ops] SegmentRecord[segments]
+//   uint32 input values[inputs], uint32 output values[outputs], uint32 filler if inputs + outputs is odd,
+//   sites: UTF-8 lines, `siteBytes` long; OpRecord.site counts lines
+
+struct ProgramHeader {
+  uint32_t magic, version, numerics, regions, values, ops, segments, inputs, outputs, siteBytes, reserved[2];
+};
+struct RegionRecord {
+  uint32_t kind, reserved;
+  uint64_t bytes;
+};
+struct ValueRecord {
+  uint32_t region, dtype;
+  uint64_t offset;  // bytes from the start of the region
+  uint32_t rank, reserved;
+  int64_t dims[kMaxRank];
+};
+struct EpilogueRecord {
+  uint32_t opcode, value;  // value: the second operand, or kNoValue
+  double attr;
+};
+struct OpRecord {
+  uint32_t opcode, site, inputs, outputs, epilogues, reserved;
+  double attrs[kMaxAttrs];
+  uint32_t in[kMaxInputs], out[kMaxOutputs];
+  EpilogueRecord epilogue[kMaxEpilogues];
+};
+// A stretch of a param region with settings of its own. The update ops walk the segments of their parameter's region;
+// what no segment covers is never changed.
+struct SegmentRecord {
+  uint32_t region, flags;  // flags: none yet
+  int64_t offset, count;   // elements
+  double rate, decay;      // factor on the learning rate; decoupled decay, per unit of learning rate
+};
+static_assert(sizeof(ProgramHeader) == 48 && sizeof(RegionRecord) == 16 && sizeof(ValueRecord) == 72);
+static_assert(sizeof(EpilogueRecord) == 16 && sizeof(OpRecord) == 232 && sizeof(SegmentRecord) == 40);
+
+// ---- What changes between steps
+
+// One per optimizer, in region `step`. Everything a kernel may need that differs from step to step stands here, so a
+// recorded step never freezes a number. All counters start at 0.
+//   advance:        step += 1; then, with a data set (samples > 0):
+//                   if cursor >= samples { epoch += 1; cursor = 0; }  first = cursor; cursor += batch
+//   prepareUpdate:  gradNorm, clipScale = min(1, maxNorm / gradNorm), skip = gradNorm is not finite;
+//                   updates += 1, or skipped += 1 when skip is set
+struct StepState {
+  uint64_t seed;     // key of every random stream
+  uint64_t step;     // steps begun; 1 during the first
+  uint64_t updates;  // updates applied: Adam's t
+  uint64_t skipped;  // updates left out since a gradient was not finite
+  uint64_t epoch;    // passes over the data finished
+  uint64_t cursor;   // rows of this epoch handed out, this step's included
+  uint64_t first;    // position in the epoch of this step's first row
+  double rate;       // learning rate
+  double gradNorm;   // global L2 norm of the last gradients, before clipping
+  double clipScale;  // factor on the gradients
+  uint32_t skip;     // 1: the update ops change nothing this step
+  uint32_t reserved0;
+  uint8_t reserved[168];
+};
+static_assert(sizeof(StepState) == 256);
+
+// ---- What a kernel receives
+
+struct Tensor {
+  void *data;  // null until the program is bound
+  DType dtype;
+  uint32_t value, region;  // where it came from, for messages and plans
+  int32_t rank;
+  int64_t dims[kMaxRank];
+  int64_t size;  // elements
+  uint64_t offset;
+
+  template <class T>
+  GL_INLINE T *as() const {
+    return static_cast<T *>(data);
+  }
+  GL_INLINE int64_t channels() const { return rank ? dims[rank - 1] : 1; }
+  GL_INLINE int64_t rows() const { return channels() ? size / channels() : 0; }
+};
+
+struct Epilogue {
+  OpCode code;
+  bool hasOperand;
+  Tensor operand;
+  double attr;
+};
+
+// A failure that depends on data and so is found while running: the first one reported stops the step.
+enum class Fault : int32_t { none = 0, labelOutOfRange = 1, indexOutOfRange = 2 };
+struct RunStatus {
+  int32_t fault;
+  uint32_t op;
+  int64_t row, got, limit;  // row of the operand, the number found there, the first number that is too large
+};
+
+struct Op {
+  OpCode code;
+  uint32_t index;
+  int32_t inputs, outputs, epilogues;
+  bool fp64;
+  Tensor in[kMaxInputs], out[kMaxOutputs];
+  Epilogue epilogue[kMaxEpilogues];
+  double attr[kMaxAttrs];
+  const SegmentRecord *segments;  // of the region of in[0]
+  int32_t segmentCount;
+  void *workspace;  // bytes asked for at compile; shared by the threads of this op, undefined content
+  RunStatus *status;
+
+  GL_INLINE int64_t iattr(int i) const { return static_cast<int64_t>(attr[i]); }
+};
+
+GL_INLINE void report(const Op &op, Fault fault, int64_t row, int64_t got, int64_t limit) {
+  int32_t none = 0;
+  int32_t busy = -1;  // claimed first, published last, so that the numbers belong to one report
+  if (!__atomic_compare_exchange_n(&op.status->fault, &none, busy, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) return;
+  op.status->op = op.index;
+  op.status->row = row;
+  op.status->got = got;
+  op.status->limit = limit;
+  __atomic_store_n(&op.status->fault, static_cast<int32_t>(fault), __ATOMIC_RELEASE);
+}
+
+// ---- What a backend fills
+
+struct DeviceOptions {
+  int32_t threads;  // 0: as many as the process may use
+  char isa[16];     // cpu: "" best of the machine, else "avx512", "avx2" or "base"
+};
+struct ErrorText {
+  char text[512];
+};
+
+// Calls come from one thread at a time. A device outlives its executables.
+struct Backend {
+  uint32_t abi;
+  const char *name;
+  void *(*open)(const DeviceOptions *, ErrorText *);  // null: failed, text says why
+  void (*close)(void *device);
+  void (*describe)(const void *device, ErrorText *out);  // one line for people: instruction set, threads
+  int32_t (*threads)(const void *device);
+
+  void *(*alloc)(void *device, size_t bytes);  // zeroed, aligned to kAlignment; null when out of memory
+  void (*release)(void *device, void *memory);
+  void (*write)(void *device, void *to, const void *from, size_t bytes);
+  void (*read)(void *device, void *to, const void *from, size_t bytes);
+
+  // Chooses a kernel and a thread plan for each op from shapes alone. `ops` stays valid and in place until destroy;
+  // its data pointers are null during compile. Allocates nothing that grows with the shapes.
+  void *(*compile)(void *device, Op *ops, uint32_t count, Numerics, ErrorText *);
+  size_t (*workspace)(const void *executable);               // bytes that bind must be given
+  void (*bind)(void *executable, void *workspace);           // ops now carry data pointers
+  void (*step)(void *executable, RunStatus *);               // every op once, in order, stopping at the first fault
+  void (*park)(void *device);                                // no step follows soon: workers may sleep
+  const char *(*plan)(const void *executable, uint32_t op);  // kernel and threads of one op, for the printout
+  void (*destroy)(void *executable);
+};
+
+}  // namespace gradline

@@ -1,0 +1,89 @@
+// The module: what this machine and this library can do, and the door to devices. One Environment per JavaScript
+// environment, so that the main thread and any number of workers use the addon at once.
+#include "../core/machine.h"
+#include "../cpu/backend.h"
+#include "../ref/table.h"
+#include "wraps.h"
+
+namespace gradline::addon {
+namespace {
+
+// [{ name, family, inputs: [fewest, most], outputs, flags, attrs }] from ops.def
+Napi::Value listOps(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    Napi::Array list = Napi::Array::New(env, kOpCount);
+    for (uint32_t i = 0; i < kOpCount; i++) {
+      const OpInfo &op = kOpTable[i];
+      Napi::Array inputs = Napi::Array::New(env, 2);
+      inputs.Set(0u, op.fewestInputs);
+      inputs.Set(1u, op.mostInputs);
+      Napi::Object entry = Napi::Object::New(env);
+      entry.Set("name", op.name);
+      entry.Set("family", op.family);
+      entry.Set("inputs", inputs);
+      entry.Set("outputs", op.outputs);
+      entry.Set("flags", op.flags);
+      entry.Set("attrs", toStrings(env, attributeNames(op)));
+      list.Set(i, entry);
+    }
+    return list;
+  });
+}
+
+// Bytes of the records, for the encoder to compare with its own.
+Napi::Value layout(const Napi::CallbackInfo &info) {
+  Napi::Object sizes = Napi::Object::New(info.Env());
+  const auto set = [&](const char *name, size_t bytes) { sizes.Set(name, static_cast<double>(bytes)); };
+  set("ProgramHeader", sizeof(ProgramHeader));
+  set("RegionRecord", sizeof(RegionRecord));
+  set("ValueRecord", sizeof(ValueRecord));
+  set("OpRecord", sizeof(OpRecord));
+  set("SegmentRecord", sizeof(SegmentRecord));
+  set("StepState", sizeof(StepState));
+  return sizes;
+}
+
+Napi::Value machine(const Napi::CallbackInfo &info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const Machine machine = readMachine();
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("cpu", machine.cpu);
+    result.Set("cores", machine.cores);
+    result.Set("isas", toStrings(info.Env(), machine.isas));
+    return result;
+  });
+}
+
+// open(backend: 'cpu' | 'ref', threads, isa): threads 0 for all cores this process may use, isa '' for the best.
+Napi::Value open(const Napi::CallbackInfo &info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const std::string name = toString(info[0], "backend");
+    int32_t threads = static_cast<int32_t>(toInteger(info[1], "threads", 0, 1024));
+    const std::string isa = toString(info[2], "isa");
+    if (name != "cpu" && name != "ref") rejectArgument("unknown backend \"" + name + "\", expected \"cpu\" or \"ref\"");
+    if (threads == 0) threads = readMachine().cores;
+    auto host = Host::create(info.Env(), Device::open(name == "cpu" ? cpu::backend : ref::backend, threads, isa));
+    return NativeDevice::create(info.Env(), Environment::of(info.Env()).device, std::move(host));
+  });
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  auto *environment = new Environment;
+  env.SetInstanceData(environment);
+  environment->device = Napi::Persistent(NativeDevice::define(env));
+  environment->storage = Napi::Persistent(NativeStorage::define(env));
+  environment->program = Napi::Persistent(NativeProgram::define(env));
+  exports.Set("abi", kAbiVersion);
+  exports.Set("ops", Napi::Function::New(env, listOps, "ops"));
+  exports.Set("layout", Napi::Function::New(env, layout, "layout"));
+  exports.Set("machine", Napi::Function::New(env, machine, "machine"));
+  exports.Set("open", Napi::Function::New(env, open, "open"));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(gradline, init)
+
+}  // namespace gradline::addon

@@ -1,0 +1,81 @@
+// NativeProgram: runs of a loaded program, as a promise or waiting for it.
+#include "wraps.h"
+
+namespace gradline::addon {
+
+Napi::Function NativeProgram::define(Napi::Env env) {
+  return DefineClass(env, kName,
+                     {InstanceMethod("plan", &NativeProgram::checked<&NativeProgram::plan>),
+                      InstanceMethod("run", &NativeProgram::checked<&NativeProgram::run>),
+                      InstanceMethod("runSync", &NativeProgram::checked<&NativeProgram::runSync>),
+                      InstanceMethod("stop", &NativeProgram::checked<&NativeProgram::stop>),
+                      InstanceMethod("release", &NativeProgram::checked<&NativeProgram::release>)});
+}
+
+NativeProgram::NativeProgram(const Napi::CallbackInfo &info) : Wrap(info) {
+  constant(info, "bytes", static_cast<double>(content.program->bytes()));
+  constant(info, "resultBytes", static_cast<double>(content.program->resultBytes()));
+  reportMemory(content.program->bytes());
+}
+
+const std::shared_ptr<Program> &NativeProgram::alive() const {
+  if (!content.program) throw Error(ErrorCode::closed, "the program was released");
+  return content.program;
+}
+
+// The bytes of all inputs, copied at the call, so that the caller may reuse its arrays at once.
+std::vector<uint8_t> NativeProgram::gatherInputs(const Napi::Value &value) const {
+  const std::shared_ptr<Program> program = alive();
+  const Image &image = program->image();
+  const Napi::Array list = toArray(value, "inputs");
+  if (list.Length() != image.inputs.size()) {
+    rejectArgument("received " + std::to_string(list.Length()) + " inputs, expected " +
+                   std::to_string(image.inputs.size()));
+  }
+  std::vector<uint8_t> inputs;
+  inputs.reserve(program->inputBytes());
+  for (uint32_t i = 0; i < image.inputs.size(); i++) {
+    const Tensor &t = image.values[image.inputs[i]];
+    const std::string name = "inputs[" + std::to_string(i) + "]";
+    const ByteSpan bytes = toBytes(list[i], name);
+    if (bytes.size != bytesOf(t)) {
+      rejectArgument(name + " has " + std::to_string(bytes.size) + " bytes, expected " + std::to_string(bytesOf(t)) +
+                     " for " + describe(t));
+    }
+    inputs.insert(inputs.end(), bytes.data, bytes.data + bytes.size);
+  }
+  return inputs;
+}
+
+Napi::Value NativeProgram::plan(const Napi::CallbackInfo &info) {
+  const Program &program = *alive();
+  const double last = static_cast<double>(program.image().ops.size()) - 1;
+  return Napi::String::New(info.Env(), program.plan(toInteger(info[0], "op", 0, last)));
+}
+
+Napi::Value NativeProgram::run(const Napi::CallbackInfo &info) {
+  const uint64_t steps = toInteger(info[0], "steps", 1, 0x1p31);
+  std::vector<uint8_t> inputs = gatherInputs(info[1]);
+  return content.host->run(info.Env(), alive(), steps, std::move(inputs));
+}
+
+Napi::Value NativeProgram::runSync(const Napi::CallbackInfo &info) {
+  const uint64_t steps = toInteger(info[0], "steps", 1, 0x1p31);
+  std::vector<uint8_t> inputs = gatherInputs(info[1]);
+  const std::unique_ptr<Run> run = content.host->device().runAndWait(alive(), steps, std::move(inputs));
+  if (run->error) throw *run->error;
+  return Host::toOutcome(info.Env(), *run);
+}
+
+Napi::Value NativeProgram::stop(const Napi::CallbackInfo &info) {
+  alive()->stop();
+  return info.Env().Undefined();
+}
+
+Napi::Value NativeProgram::release(const Napi::CallbackInfo &info) {
+  content.program.reset();
+  reportMemory(0);
+  return info.Env().Undefined();
+}
+
+}  // namespace gradline::addon

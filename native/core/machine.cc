@@ -1,0 +1,116 @@
+// Cores, memory and instruction sets of this process on Linux: affinity mask, cgroup v2 and v1 limits, CPUID.
+#include "machine.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+namespace gradline {
+namespace {
+
+std::string readLine(const std::string &path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// A decimal number, or `otherwise` for "max", -1 and everything unreadable.
+double toNumber(const std::string &text, double otherwise) {
+  double value = 0;
+  std::istringstream stream(text);
+  return stream >> value && value >= 0 ? value : otherwise;
+}
+
+// The directories of this process's cgroup and all its parents for one controller ("" for version 2). A container often
+// sees only its own root, where the path does not exist; its parents, down to the mount itself, are then still tried.
+std::vector<std::string> cgroupDirectories(const std::string &controller) {
+  std::ifstream file("/proc/self/cgroup");
+  std::vector<std::string> directories;
+  for (std::string line; std::getline(file, line);) {  // "0::/path" or "4:cpu,cpuacct:/path"
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string list = "," + line.substr(first + 1, second - first - 1) + ",";
+    if (controller.empty() ? list != ",," : list.find("," + controller + ",") == std::string::npos) continue;
+    const std::string mount = "/sys/fs/cgroup" + (controller.empty() ? "" : "/" + controller);
+    for (std::string path = line.substr(second + 1);; path.erase(path.rfind('/'))) {
+      directories.push_back(mount + (path == "/" ? "" : path));
+      if (path.find('/') == std::string::npos || path == "/") break;
+    }
+  }
+  return directories;
+}
+
+double cpuQuota() {
+  double cores = std::numeric_limits<double>::infinity();
+  const auto limit = [&](const std::string &quota, const std::string &period) {
+    const double per = toNumber(period, 0);
+    if (per > 0) cores = std::min(cores, toNumber(quota, std::numeric_limits<double>::infinity()) / per);
+  };
+  for (const std::string &directory : cgroupDirectories("")) {
+    std::istringstream line(readLine(directory + "/cpu.max"));  // "max 100000" or "150000 100000"
+    std::string quota, period;
+    if (line >> quota >> period) limit(quota, period);
+  }
+  for (const std::string &directory : cgroupDirectories("cpu")) {
+    limit(readLine(directory + "/cpu.cfs_quota_us"), readLine(directory + "/cpu.cfs_period_us"));
+  }
+  return cores;
+}
+
+int allowedCores() {
+  // The fixed cpu_set_t holds 1024 cores; larger machines refuse it, so grow the mask until it fits.
+  int cores = 0;
+  for (int capacity = 1024; capacity <= 1 << 20 && cores == 0; capacity *= 2) {
+    cpu_set_t *mask = CPU_ALLOC(capacity);
+    if (!mask) break;
+    if (sched_getaffinity(0, CPU_ALLOC_SIZE(capacity), mask) == 0) cores = CPU_COUNT_S(CPU_ALLOC_SIZE(capacity), mask);
+    CPU_FREE(mask);
+  }
+  if (cores == 0) cores = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  return std::max(1, static_cast<int>(std::min<double>(cores, cpuQuota())));
+}
+
+uint64_t allowedMemory() {
+  double bytes = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  for (const std::string &directory : cgroupDirectories("")) {
+    bytes = std::min(bytes, toNumber(readLine(directory + "/memory.max"), bytes));
+  }
+  for (const std::string &directory : cgroupDirectories("memory")) {
+    bytes = std::min(bytes, toNumber(readLine(directory + "/memory.limit_in_bytes"), bytes));
+  }
+  return static_cast<uint64_t>(bytes);
+}
+
+std::string cpuName() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const size_t colon = line.find(": ");
+    if (line.rfind("model name", 0) == 0 && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown processor";
+}
+
+std::vector<std::string> usableIsas() {
+  std::vector<std::string> isas;
+#if defined(__x86_64__)
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+    isas.emplace_back("avx512");
+  }
+  if (avx2) isas.emplace_back("avx2");
+#endif
+  isas.emplace_back("base");
+  return isas;
+}
+
+}  // namespace
+
+Machine readMachine() { return {cpuName(), allowedCores(), allowedMemory(), usableIsas()}; }
+
+}  // namespace gradline

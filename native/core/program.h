@@ -1,0 +1,90 @@
+// A loaded program and the memory it works in. Storage is one block of device memory: bound to an external region by
+// many programs, or owned by one. Both are created by Device and end on the thread that may call the backend.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "image.h"
+
+namespace gradline {
+
+class Device;
+
+// Something that has to be destroyed while holding the device's backend lock; see Device::own.
+struct Resource {
+  virtual ~Resource() = default;
+};
+
+class Storage : public Resource {
+ public:
+  ~Storage() override;
+  uint64_t bytes() const { return bytes_; }
+  bool busy() const { return users_.load(std::memory_order_acquire) > 0; }
+
+ private:
+  friend class Device;
+  friend class Program;
+  Storage(Device &device, void *data, uint64_t bytes) : device_(device), data_(data), bytes_(bytes) {}
+
+  Device &device_;
+  void *const data_;
+  const uint64_t bytes_;
+  std::atomic<int64_t> users_{0};  // runs, queued or running, of programs that this storage is bound to
+};
+
+// What a program would take, without taking it.
+struct Measure {
+  std::vector<uint64_t> regions;  // bytes by region, in the order of the program
+  uint64_t workspace = 0;
+  std::vector<std::string> plans;  // kernel and threads by op
+};
+
+// An image compiled by the backend of a device; executables end before the ops they point to.
+class Executable {
+ public:
+  Executable(Device &device, Image &image, RunStatus &status);
+  ~Executable();
+  Executable(const Executable &) = delete;
+
+  void *handle() const { return handle_; }
+  Measure measure() const;
+
+ private:
+  Device &device_;
+  const Image &image_;
+  void *handle_;
+};
+
+class Program : public Resource {
+ public:
+  uint64_t bytes() const { return ownedBytes_; }  // owned regions and workspace
+  uint64_t resultBytes() const { return resultBytes_; }
+  const Image &image() const { return image_; }
+  const std::string &plan(size_t op) const { return measure_.plans[op]; }  // op < image().ops.size()
+  uint64_t inputBytes() const { return inputBytes_; }
+
+  // The running run and all queued ones of this program end at the next step boundary.
+  void stop() { stops_.fetch_add(1, std::memory_order_release); }
+
+ private:
+  friend class Device;
+  // Called with the backend lock held. `storages`: one entry per region, null where the program owns it.
+  Program(Device &device, Image image, std::vector<std::shared_ptr<Storage>> storages);
+  void checkStorages(const Device &device) const;
+  void allocate(Device &device);
+  void place(Tensor &t) const;
+  Error fault(uint64_t completed) const;
+
+  Image image_;
+  RunStatus status_{};
+  std::vector<std::shared_ptr<Storage>> memory_;  // by region
+  std::shared_ptr<Storage> workspace_;
+  Executable executable_;
+  Measure measure_;
+  uint64_t ownedBytes_ = 0, resultBytes_ = 0, inputBytes_ = 0;
+  std::atomic<uint64_t> stops_{0};
+};
+
+}  // namespace gradline

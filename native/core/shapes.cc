@@ -1,0 +1,370 @@
+// The shape, dtype and attribute rules of every op, one case per op, in the order of ops.def. They are what kernels
+// rely on: after checkShapes no kernel can leave its operands. Broken rules mean a defect of the TypeScript part or a
+// foreign program; people's arguments were checked there, with better words.
+#include "rules.h"
+
+namespace gradline {
+namespace {
+
+constexpr int64_t kMaxGeometry = int64_t{1} << 20;  // stride, padding, dilation, kernel: index arithmetic fits in i64
+constexpr int64_t kMaxI32 = 0x7fffffff;
+
+class Rules : Checks {
+ public:
+  Rules(const Image &image, const Op &op) : Checks(image, op) {}
+  void check();
+
+ private:
+  void attributesAreFinite() const;
+  void broadcasts() const;
+  void reduces() const;
+  void convolves(const Tensor &x, const Tensor &w, const Tensor &y) const;
+  void pools(const Tensor &x, const Tensor &y, bool counts) const;
+  void moves() const;
+  void block(const Tensor &outer, const Tensor &inner) const;
+  void normalizes() const;
+  void updates(int flats) const;
+  void epilogues() const;
+};
+
+void Rules::attributesAreFinite() const {
+  if (op_.code == OpCode::fill && out().dtype != DType::i32) return;  // -inf masks are an ordinary use of fill
+  for (double value : op_.attr) {
+    if (!std::isfinite(value)) fail("an attribute is not finite");
+  }
+}
+
+// Each operand has, from the right, the length of the output or 1; the output is no larger than their joint shape.
+void Rules::broadcasts() const {
+  bool reached[kMaxRank] = {};
+  for (int i = 0; i < op_.inputs; i++) {
+    const int missing = out().rank - in(i).rank;
+    require(missing >= 0, "no operand has a higher rank than the output");
+    for (int axis = 0; axis < in(i).rank; axis++) {
+      const int64_t length = in(i).dims[axis], joint = out().dims[missing + axis];
+      require(length == joint || length == 1, "operands broadcast to the shape of the output");
+      reached[missing + axis] |= length == joint;
+    }
+  }
+  if (op_.code == OpCode::broadcast) return;
+  for (int axis = 0; axis < out().rank; axis++)
+    require(reached[axis], "the output has the joint shape of the operands");
+}
+
+void Rules::reduces() const {
+  const int64_t mask = integer(0, 0, (int64_t{1} << in(0).rank) - 1);
+  Shape shape(in(0));
+  for (int axis = 0; axis < shape.rank; axis++) {
+    if (mask >> axis & 1) shape.dims[axis] = 1;
+  }
+  hasShape(out(), shape);
+}
+
+// x [n, h, w, ci], w [kh, kw, ci / groups, co], y [n, oh, ow, co]. The three convolutions share attribute positions.
+void Rules::convolves(const Tensor &x, const Tensor &w, const Tensor &y) const {
+  namespace a = attr::conv2d;
+  allFloat();
+  for (const Tensor *t : {&x, &w, &y}) hasRank(*t, 4);
+  for (int i : {a::strideH, a::strideW, a::dilationH, a::dilationW}) integer(i, 1, kMaxGeometry);
+  for (int i : {a::padTop, a::padLeft}) integer(i, 0, kMaxGeometry);
+  const int64_t groups = integer(a::groups, 1, kMaxI32), ci = x.dims[3], co = w.dims[3];
+  require(w.dims[0] <= kMaxGeometry && w.dims[1] <= kMaxGeometry, "kernels have at most 2^20 rows and columns");
+  require(ci % groups == 0 && co % groups == 0 && w.dims[2] == ci / groups,
+          "channels divide into groups and w is [kh, kw, ci / groups, co]");
+  require(y.dims[0] == x.dims[0] && y.dims[3] == co, "x is [n, h, w, ci] and y is [n, oh, ow, co]");
+}
+
+// x [n, h, w, c], y [n, oh, ow, c]. Windows move one way, so if the first and the last hold an element, all do.
+void Rules::pools(const Tensor &x, const Tensor &y, bool counts) const {
+  namespace a = attr::avgPool2d;
+  allFloat();
+  hasRank(x, 4);
+  hasRank(y, 4);
+  if (counts) flag(a::countPadding);
+  require(x.dims[0] == y.dims[0] && x.dims[3] == y.dims[3], "x is [n, h, w, c] and y is [n, oh, ow, c]");
+  for (int axis = 0; axis < 2; axis++) {
+    const int64_t kernel = integer(a::kernelH + axis, 1, kMaxGeometry);
+    const int64_t stride = integer(a::strideH + axis, 1, kMaxGeometry);
+    const int64_t padding = integer(a::padTop + axis, 0, kMaxGeometry);
+    require(padding < kernel && (y.dims[1 + axis] - 1) * stride - padding < x.dims[1 + axis],
+            "every window holds at least one element of x");
+  }
+}
+
+// inner lies in outer, beginning at the attributes b0 ..
+void Rules::block(const Tensor &outer, const Tensor &inner) const {
+  require(outer.rank == inner.rank, "ranks are equal");
+  for (int axis = 0; axis < outer.rank; axis++) {
+    const int64_t begin = integer(axis, 0, kMaxInteger);
+    require(begin <= outer.dims[axis] - inner.dims[axis], "the block lies inside");
+  }
+}
+
+void Rules::moves() const {
+  switch (op_.code) {
+    case OpCode::copy:
+      return require(in(0).size == out().size, "as many elements come out as go in");
+    case OpCode::fill:
+      if (out().dtype == DType::i32) integer(attr::fill::value, -kMaxI32 - 1, kMaxI32);
+      if (out().dtype == DType::u8) integer(attr::fill::value, 0, 255);
+      return;
+    case OpCode::gather:
+      isType(in(1), DType::i32);
+      hasRank(in(1), 1);
+      isType(out(), in(0).dtype == DType::i32 ? DType::i32 : floats_);
+      [[fallthrough]];
+    case OpCode::gatherGrad: {
+      isType(in(1), DType::i32);
+      hasRank(in(1), 1);
+      if (op_.code == OpCode::gatherGrad) {
+        isFloat(in(0));
+        isFloat(out());
+      }
+      const Tensor &table = op_.code == OpCode::gather ? in(0) : out(),
+                   &rows = op_.code == OpCode::gather ? out() : in(0);
+      require(table.rank >= 1, "the table is [r, ...]");
+      Shape shape(table);
+      shape.dims[0] = in(1).dims[0];
+      return hasShape(rows, shape);
+    }
+    default:
+      break;
+  }
+  for (int i = 0; i < op_.inputs; i++) isType(in(i), out().dtype);
+  if (op_.code == OpCode::broadcast) return broadcasts();
+  if (op_.code == OpCode::slice) return block(in(0), out());
+  if (op_.code == OpCode::pad) return block(out(), in(0));
+  if (op_.code == OpCode::transpose) {
+    hasRank(out(), in(0).rank);
+    int64_t seen = 0;
+    for (int axis = 0; axis < out().rank; axis++) {
+      const int64_t from = integer(axis, 0, in(0).rank - 1);
+      seen |= int64_t{1} << from;
+      require(out().dims[axis] == in(0).dims[from], "axis i of the output is axis p_i of the input");
+    }
+    return require(seen == (int64_t{1} << in(0).rank) - 1, "p is a permutation of the axes");
+  }
+  // concat
+  require(out().rank >= 1, "there is an axis to join along");
+  const int64_t axis = integer(attr::concat::axis, 0, out().rank - 1);
+  int64_t length = 0;
+  for (int i = 0; i < op_.inputs; i++) {
+    Shape shape(out());
+    shape.dims[axis] = in(i).rank == out().rank ? in(i).dims[axis] : 0;
+    hasShape(in(i), shape);
+    length += in(i).dims[axis];
+  }
+  require(length == out().dims[axis], "lengths along the axis add up");
+}
+
+// The float [..., c] tensors of a normalisation in `full`, everything else a row [c].
+void Rules::normalizes() const {
+  allFloat();
+  require(in(0).rank >= 1, "x is [..., c]");
+  const Shape row{in(0).channels()};
+  const int fullInputs = op_.code == OpCode::batchNormGrad ? 2 : 1;
+  for (int i = 0; i < op_.inputs; i++) {
+    i < fullInputs ? sameShape(in(i), in(0)) : hasShape(in(i), row);
+  }
+  for (int i = 0; i < op_.outputs; i++) i == 0 ? sameShape(out(), in(0)) : hasShape(out(i), row);
+  notNegative(0);
+}
+
+// `flats` float vectors of equal length, parameters first and gradient last, then the StepState. Segments count from
+// the start of the parameter region, so the operand has to begin there and hold all of them.
+void Rules::updates(int flats) const {
+  for (int i = 0; i < flats; i++) {
+    isFloat(in(i));
+    require(in(i).size == in(0).size, "parameters, moments and gradient are congruent");
+  }
+  isStep(in(flats));
+  require(in(0).offset == 0, "the parameters are their region from its start");
+  for (const SegmentRecord &s : image_.segments) {
+    if (s.region == in(0).region) require(s.offset + s.count <= in(0).size, "all segments lie inside the parameters");
+  }
+}
+
+void Rules::epilogues() const {
+  const bool allowed = op_.code == OpCode::matmul || op_.code == OpCode::conv2d || op_.code == OpCode::conv2dInputGrad;
+  if (op_.epilogues && !allowed) fail("this op takes no epilogue");
+  for (int i = 0; i < op_.epilogues; i++) {
+    const Epilogue &e = op_.epilogue[i];
+    const OpInfo &info = infoOf(e.code);
+    const std::string name = "epilogue " + std::to_string(i) + " (" + info.name + ") ";
+    if (!(info.flags & kEpilogue)) fail(name + "may not be one");
+    if (e.hasOperand != (info.mostInputs == 2)) fail(name + (e.hasOperand ? "takes no operand" : "needs an operand"));
+    if (!std::isfinite(e.attr) || e.attr < 0) fail(name + "needs a finite attribute of at least 0");
+    if (!e.hasOperand) continue;
+    isFloat(e.operand);
+    const bool row = e.code == OpCode::add && e.operand.size == out().channels();
+    if (e.operand.size != out().size && !row) {
+      fail(name + "has operand " + describe(e.operand) + ", expected the size of the output " + describe(out()) +
+           (e.code == OpCode::add ? " or one of its rows" : ""));
+    }
+  }
+}
+
+void Rules::check() {
+  attributesAreFinite();
+  epilogues();
+  switch (op_.code) {
+    case OpCode::leakyRelu:
+    case OpCode::elu:
+    case OpCode::leakyReluGrad:
+    case OpCode::eluGrad:
+      notNegative(0);
+      [[fallthrough]];
+    case OpCode::neg:
+    case OpCode::abs:
+    case OpCode::sign:
+    case OpCode::exp:
+    case OpCode::log:
+    case OpCode::sqrt:
+    case OpCode::scale:
+    case OpCode::relu:
+    case OpCode::sigmoid:
+    case OpCode::tanh:
+    case OpCode::reluGrad:
+    case OpCode::sigmoidGrad:
+    case OpCode::tanhGrad:
+      allFloat();
+      for (int i = 0; i < op_.inputs; i++) sameShape(in(i), out());
+      return;
+    case OpCode::equal:
+      if (in(0).dtype == DType::i32) {
+        isType(in(1), DType::i32);
+        isFloat(out());
+        return broadcasts();
+      }
+      [[fallthrough]];
+    case OpCode::add:
+    case OpCode::sub:
+    case OpCode::mul:
+    case OpCode::div:
+    case OpCode::maximum:
+    case OpCode::minimum:
+    case OpCode::greater:
+    case OpCode::select:
+      allFloat();
+      return broadcasts();
+    case OpCode::sum:
+    case OpCode::max:
+      allFloat();
+      return reduces();
+    case OpCode::argmax: {
+      isFloat(in(0));
+      isType(out(), DType::i32);
+      require(in(0).rank >= 1 && in(0).channels() <= kMaxI32, "x is [..., c] and c fits an i32");
+      Shape shape(in(0));
+      shape.rank--;
+      return hasShape(out(), shape);
+    }
+    case OpCode::matmul: {
+      allFloat();
+      hasRank(in(0), 2);
+      hasRank(in(1), 2);
+      const int64_t ta = integer(attr::matmul::transposeA, 0, 1), tb = integer(attr::matmul::transposeB, 0, 1);
+      require(in(0).dims[1 - ta] == in(1).dims[tb], "a is [m, k] and b is [k, n]");
+      return hasShape(out(), {in(0).dims[ta], in(1).dims[1 - tb]});
+    }
+    case OpCode::conv2d:
+      return convolves(in(0), in(1), out());
+    case OpCode::conv2dInputGrad:
+      return convolves(out(), in(1), in(0));
+    case OpCode::conv2dFilterGrad:
+      return convolves(in(0), out(), in(1));
+    case OpCode::maxPool2d:
+      return pools(in(0), out(), false);
+    case OpCode::maxPool2dGrad:
+      sameShape(in(2), in(0));
+      sameShape(out(), in(1));
+      return pools(in(1), in(0), false);
+    case OpCode::avgPool2d:
+      return pools(in(0), out(), true);
+    case OpCode::avgPool2dGrad:
+      return pools(out(), in(0), true);
+    case OpCode::batchNorm:
+    case OpCode::batchNormGrad:
+    case OpCode::batchNormInference:
+      return normalizes();
+    case OpCode::softmax:
+    case OpCode::softmaxGrad:
+      allFloat();
+      require(out().rank >= 1, "x is [..., c]");
+      for (int i = 0; i < op_.inputs; i++) sameShape(in(i), out());
+      return;
+    case OpCode::copy:
+    case OpCode::fill:
+    case OpCode::broadcast:
+    case OpCode::transpose:
+    case OpCode::concat:
+    case OpCode::slice:
+    case OpCode::pad:
+    case OpCode::gather:
+    case OpCode::gatherGrad:
+      return moves();
+    case OpCode::softmaxCrossEntropy:
+    case OpCode::softmaxCrossEntropyGrad: {
+      const bool grad = op_.code == OpCode::softmaxCrossEntropyGrad;
+      const Tensor &wide = in(grad ? 1 : 0), &labels = in(grad ? 2 : 1), &loss = grad ? in(0) : out(0);
+      const Tensor &result = out(grad ? 0 : 1);
+      for (const Tensor *t : {&wide, &loss, &result}) isFloat(*t);
+      hasRank(wide, 2);
+      sameShape(result, wide);
+      hasShape(loss, {wide.dims[0]});
+      if (labels.dtype == DType::i32) return hasShape(labels, {wide.dims[0]});
+      isFloat(labels);
+      return sameShape(labels, wide);
+    }
+    case OpCode::dropout:
+      isFloat(in(0));
+      isFloat(out());
+      sameShape(in(0), out());
+      isStep(in(1));
+      require(op_.attr[attr::dropout::rate] >= 0 && op_.attr[attr::dropout::rate] < 1, "rate is in [0, 1)");
+      integer(attr::dropout::stream, 0, 0xffffffff);
+      return;
+    case OpCode::randomUniform:
+    case OpCode::randomNormal:
+      isStep(in(0));
+      isFloat(out());
+      integer(attr::randomUniform::stream, 0, 0xffffffff);
+      return;
+    case OpCode::sampleRows:
+      isStep(in(0));
+      isType(out(), DType::i32);
+      hasRank(out(), 1);
+      integer(attr::sampleRows::samples, 1, kMaxI32);
+      integer(attr::sampleRows::shuffle, 0, 2);
+      return;
+    case OpCode::advance:
+      isStep(in(0));
+      integer(attr::advance::batch, 0, kMaxInteger);
+      integer(attr::advance::samples, 0, kMaxInteger);
+      return;
+    case OpCode::prepareUpdate:
+      isStep(in(0));
+      for (int i = 1; i < op_.inputs; i++) isFloat(in(i));
+      return notNegative(attr::prepareUpdate::maxNorm);
+    case OpCode::sgdUpdate:
+      notNegative(attr::sgdUpdate::clipValue);
+      return updates(2);
+    case OpCode::momentumUpdate:
+      notNegative(attr::momentumUpdate::clipValue);
+      flag(attr::momentumUpdate::nesterov);
+      flag(attr::momentumUpdate::rateOutside);
+      return updates(3);
+    case OpCode::adamUpdate:
+      notNegative(attr::adamUpdate::clipValue);
+      return updates(4);
+    case OpCode::count:
+      break;
+  }
+  fail("has no shape rule");
+}
+
+}  // namespace
+
+void checkShapes(const Image &image, const Op &op) { Rules(image, op).check(); }
+
+}  // namespace gradline

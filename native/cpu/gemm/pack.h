@@ -1,0 +1,47 @@
+// Packing of a transposed right-hand side into panels of kTileCols columns. An untransposed one is read where it lies.
+#pragma once
+#include "tile.h"
+
+namespace gradline::cpu::GL_ISA {
+
+// Lanes of a and b taken in turn: a0 b0 a1 b1 ..., from the lower or the upper halves.
+GL_SIMD Vec interleave(Vec a, Vec b, int first) {
+#if defined(__clang__)
+  Vec r;
+  for (int i = 0; i < kLanes; i++) r[i] = i & 1 ? b[first + i / 2] : a[first + i / 2];
+  return r;
+#else
+  return __builtin_shuffle(a, b, (laneIndex() >> 1) + (laneIndex() & 1) * kLanes + first);
+#endif
+}
+
+// rows[i] lane j becomes rows[j] lane i: log2(kLanes) perfect shuffles of the whole block.
+GL_SIMD void transposeBlock(Vec (&rows)[kLanes]) {
+#pragma GCC unroll 4
+  for (int round = 1; round < kLanes; round *= 2) {
+    Vec next[kLanes];
+#pragma GCC unroll 8
+    for (int i = 0; i < kLanes / 2; i++) {
+      next[2 * i] = interleave(rows[i], rows[i + kLanes / 2], 0);
+      next[2 * i + 1] = interleave(rows[i], rows[i + kLanes / 2], kLanes / 2);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; i++) rows[i] = next[i];
+  }
+}
+
+// source [cols, k] with rows `ld` apart -> panel [k, kTileCols]; columns beyond `cols` become 0.
+GL_SIMD void packTransposed(const float *source, int64_t ld, int64_t cols, int64_t k, float *panel) {
+  for (int64_t c = 0; c < kTileCols; c += kLanes)
+    eachVec(k, [&](int64_t p, int64_t count) GL_LAMBDA {
+      Vec rows[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; i++) rows[i] = c + i < cols ? load(source + (c + i) * ld + p, count) : Vec{};
+      transposeBlock(rows);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; i++)
+        if (i < count) store(panel + (p + i) * kTileCols + c, rows[i]);
+    });
+}
+
+}  // namespace gradline::cpu::GL_ISA

@@ -1,0 +1,126 @@
+// The table of one instruction set: which plan function looks at which op. It holds no kernel; ops without a plan
+// function run in ref.
+#include "kernels.h"
+
+namespace gradline::cpu::GL_ISA {
+namespace {
+
+constexpr PlanFn planOf(OpCode code) {
+  switch (code) {
+    case OpCode::neg:
+    case OpCode::abs:
+    case OpCode::sign:
+    case OpCode::exp:
+    case OpCode::log:
+    case OpCode::sqrt:
+    case OpCode::scale:
+    case OpCode::relu:
+    case OpCode::leakyRelu:
+    case OpCode::elu:
+    case OpCode::sigmoid:
+    case OpCode::tanh:
+      return planUnary;
+    case OpCode::reluGrad:
+    case OpCode::leakyReluGrad:
+    case OpCode::eluGrad:
+    case OpCode::sigmoidGrad:
+    case OpCode::tanhGrad:
+    case OpCode::add:
+    case OpCode::sub:
+    case OpCode::mul:
+    case OpCode::div:
+    case OpCode::maximum:
+    case OpCode::minimum:
+    case OpCode::greater:
+    case OpCode::equal:
+      return planBinary;
+    case OpCode::select:
+      return planSelect;
+    case OpCode::sum:
+      return planSum;
+    case OpCode::max:
+      return planMax;
+    case OpCode::argmax:
+      return planArgmax;
+    case OpCode::matmul:
+      return planMatmul;
+    case OpCode::conv2d:
+      return planConv2d;
+    case OpCode::conv2dInputGrad:
+      return planConv2dInputGrad;
+    case OpCode::conv2dFilterGrad:
+      return planConv2dFilterGrad;
+    case OpCode::maxPool2d:
+      return planMaxPool2d;
+    case OpCode::maxPool2dGrad:
+      return planMaxPool2dGrad;
+    case OpCode::avgPool2d:
+      return planAvgPool2d;
+    case OpCode::avgPool2dGrad:
+      return planAvgPool2dGrad;
+    case OpCode::batchNorm:
+      return planBatchNorm;
+    case OpCode::batchNormGrad:
+      return planBatchNormGrad;
+    case OpCode::batchNormInference:
+      return planBatchNormInference;
+    case OpCode::softmax:
+      return planSoftmax;
+    case OpCode::softmaxGrad:
+      return planSoftmaxGrad;
+    case OpCode::copy:
+      return planCopy;
+    case OpCode::fill:
+      return planFill;
+    case OpCode::broadcast:
+      return planBroadcast;
+    case OpCode::transpose:
+      return planTranspose;
+    case OpCode::concat:
+      return planConcat;
+    case OpCode::slice:
+      return planSlice;
+    case OpCode::pad:
+      return planPad;
+    case OpCode::gather:
+      return planGather;
+    case OpCode::softmaxCrossEntropy:
+      return planSoftmaxCrossEntropy;
+    case OpCode::softmaxCrossEntropyGrad:
+      return planSoftmaxCrossEntropyGrad;
+    case OpCode::dropout:
+      return planDropout;
+    case OpCode::randomUniform:
+      return planRandomUniform;
+    case OpCode::randomNormal:
+      return planRandomNormal;
+    case OpCode::sampleRows:
+      return planSampleRows;
+    case OpCode::advance:
+      return planAdvance;
+    case OpCode::prepareUpdate:
+      return planPrepareUpdate;
+    case OpCode::sgdUpdate:
+      return planSgdUpdate;
+    case OpCode::momentumUpdate:
+      return planMomentumUpdate;
+    case OpCode::adamUpdate:
+      return planAdamUpdate;
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace
+
+#define GL_TEXT_OF(name) #name
+#define GL_TEXT(name) GL_TEXT_OF(name)
+#define GL_OP(name, ...) planOf(OpCode::name),
+
+const IsaTable table = {GL_TEXT(GL_ISA),
+                        {
+#include "../../ops.def"
+                        },
+                        burnMultiplyAdds};
+
+}  // namespace gradline::cpu::GL_ISA

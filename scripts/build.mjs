@@ -1,0 +1,90 @@
+// Builds what is out of date: the native core (CMake), the cuBLAS binding (gyp, where there is something to bind) and the
+// TypeScript. `npm run build -- [native|cublas|types ...] [--cublas] [--sanitize]`; without names, all three.
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { Failure, filesBelow, isMain, main, root, runNode, say, which } from './common.mjs'
+
+/** build-core/Release/gradline.node, or build-sanitize/RelWithDebInfo/gradline.node. */
+function buildNative(sanitize) {
+  const folder = sanitize ? 'build-sanitize' : 'build-core'
+  const cache = join(root, folder, 'CMakeCache.txt')
+  if (existsSync(cache)) {
+    // Start afresh where CMake would refuse: the folder has moved, Ninja came or went, or the first configuration failed.
+    const text = readFileSync(cache, 'utf8')
+    const value = (name) => new RegExp(`^${name}:INTERNAL=(.*)$`, 'm').exec(text)?.[1]
+    const ninja = Boolean(which('ninja'))
+    const usable =
+      resolve(value('CMAKE_HOME_DIRECTORY') ?? '') === resolve(root) &&
+      (value('CMAKE_GENERATOR') === 'Ninja') === ninja &&
+      existsSync(join(root, folder, ninja ? 'build.ninja' : 'Makefile'))
+    if (!usable) rmSync(join(root, folder), { recursive: true })
+  }
+  const options = ['--out', folder, '--log-level', 'warn', '--parallel', String(availableParallelism())]
+  options.push('--config', sanitize ? 'RelWithDebInfo' : 'Release')
+  if (sanitize) options.push('--CDGRADLINE_SANITIZE=ON')
+  // `build`, not `compile`: the latter answers a compile error with a second, full build.
+  runNode('node_modules/cmake-js/bin/cmake-js', ['build', ...options])
+}
+
+/** What of CUDA this machine has at run time, as the name of a library, or undefined. */
+function findCuda() {
+  const names = ['libcuda.so.1', 'libcublas.so.13', 'libcublas.so.12']
+  const known = spawnSync(which('ldconfig') ?? '/sbin/ldconfig', ['-p'], { encoding: 'utf8' }).stdout ?? ''
+  const folders = (process.env.LD_LIBRARY_PATH ?? '').split(':').filter(Boolean)
+  if (process.env.CUDA_HOME) folders.push(join(process.env.CUDA_HOME, 'lib64'))
+  return names.find((name) => known.includes(`${name} `) || folders.some((folder) => existsSync(join(folder, name))))
+}
+
+/** build/Release/gradline_cublas.node, where it could be of use or was asked for. */
+function buildCublas({ asked, quiet }) {
+  let reason
+  if (process.platform !== 'linux') reason = `it is for Linux, this is ${process.platform}`
+  else if (!asked && !findCuda())
+    reason = 'no CUDA driver (libcuda.so.1) and no libcublas.so.13 or .12; --cublas builds it'
+  if (reason) {
+    if (!quiet) say(`cuBLAS binding skipped: ${reason}`)
+    return
+  }
+  const time = (path) => statSync(join(root, path), { throwIfNoEntry: false })?.mtimeMs ?? 0
+  const sources = ['binding.gyp', 'native/cuda/blas.h', ...filesBelow('native/cublas', '.h', '.cc')]
+  if (sources.every((path) => time(path) < time('build/Release/gradline_cublas.node'))) return
+  const options = ['rebuild', '--loglevel', 'warn']
+  // Node's own headers where they lie beside it, so that nothing has to be fetched.
+  const prefix = dirname(dirname(process.execPath))
+  if (!process.env.npm_config_nodedir && existsSync(join(prefix, 'include/node/node_api.h'))) {
+    options.push('--nodedir', prefix)
+  }
+  runNode('node_modules/node-gyp/bin/node-gyp.js', options)
+}
+
+/** dist/, without what a source that is gone has left there. */
+function buildTypes() {
+  for (const path of filesBelow('dist', '.js', '.js.map', '.d.ts')) {
+    const source = path.replace(/^dist/, 'src').replace(/\.(js|js\.map|d\.ts)$/, '.ts')
+    if (!existsSync(join(root, source))) rmSync(join(root, path))
+  }
+  runNode('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.json'])
+}
+
+const parts = ['native', 'cublas', 'types']
+
+/** Builds the named parts. `quiet` leaves out the line about a part that was skipped. */
+export function build(names = parts, { cublas = false, sanitize = false, quiet = false } = {}) {
+  if (names.includes('native')) buildNative(sanitize)
+  if (names.includes('cublas')) buildCublas({ asked: cublas, quiet })
+  if (names.includes('types')) buildTypes()
+}
+
+if (isMain(import.meta.url)) {
+  main((args) => {
+    const names = args.filter((arg) => !arg.startsWith('-'))
+    const unknown = args.find((arg) => ![...parts, '--cublas', '--sanitize'].includes(arg))
+    if (unknown) throw new Failure(`unknown argument ${unknown}; expected ${parts.join(', ')}, --cublas or --sanitize`)
+    build(names.length > 0 ? names : parts, {
+      cublas: args.includes('--cublas'),
+      sanitize: args.includes('--sanitize'),
+    })
+  })
+}

@@ -1,0 +1,30 @@
+// The public face of gradline: re-exports, and the choice that ops outside a recording run at once.
+
+import { enableEager } from './eager.js'
+
+enableEager()
+
+export { type Dataset, type DatasetOptions, dataset } from './data/dataset.js'
+export { datasets, LabeledSplits } from './data/datasets.js'
+export { parseIdx, readIdx } from './data/idx.js'
+export { type Device, type DeviceOptions, device, devices } from './device.js'
+export { eagerStep, tensor } from './eager.js'
+export { type ErrorCode, GradlineError } from './errors.js'
+export { grad } from './grad.js'
+export * from './initializers/initializer.js'
+export { decodeSafetensors, encodeSafetensors } from './io/safetensors.js'
+export * from './layers/index.js'
+export * from './losses/index.js'
+export { read, readStep, variable, write, writeStep } from './memory.js'
+export * as ops from './ops/index.js'
+export { assign } from './ops/move.js'
+export * from './optimizers/index.js'
+export { type InputSpec, Program, type ProgramMemory, type ProgramOptions, Results, record } from './program.js'
+export { stepState } from './step.js'
+export { Tensor, Variable } from './tensor.js'
+export { type Callback, type EarlyStoppingOptions, earlyStopping, type RunControl } from './train/callbacks.js'
+export type { EpochEvent, FitEvent, History, Measures, ProgressEvent, StartEvent } from './train/events.js'
+export type { Fit, FitOptions } from './train/fit.js'
+export type { Metric, MetricChoice } from './train/metrics.js'
+export { type EvaluateOptions, Model, type ModelOptions, model, type Snapshot } from './train/model.js'
+export { type ProgressOptions, type ProgressStream, progress } from './train/progress.js'

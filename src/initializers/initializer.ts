@@ -1,0 +1,102 @@
+// First values of parameters, written in ops, so that every device draws the same numbers from the same seed.
+// Standard deviations: He sqrt(2 / fan in), Glorot sqrt(2 / (fan in + fan out)), LeCun sqrt(1 / fan in); a uniform
+// distribution of the same variance reaches to sqrt(3) times the standard deviation.
+
+import { checkFinite } from '../errors.js'
+import { fill } from '../ops/move.js'
+import { randomNormal, randomUniform } from '../ops/random.js'
+import type { Shape } from '../shape.js'
+import { sizeOf } from '../shape.js'
+import type { Tensor } from '../tensor.js'
+
+export interface Fans {
+  /** Inputs that reach one output unit; for a convolution channels per group times taps. */
+  readonly in: number
+  /** Outputs that one input unit reaches. */
+  readonly out: number
+}
+
+export type Initializer = (shape: Shape, fans: Fans) => Tensor
+
+/** Fans of a weight whose last two axes are [inputs, outputs] and whose axes before them are filter taps. */
+export function fansOf(shape: Shape): Fans {
+  const taps = sizeOf(shape.slice(0, -2))
+  return { in: taps * (shape.at(-2) ?? 1), out: taps * (shape.at(-1) ?? 1) }
+}
+
+export interface SlopeOptions {
+  /** Slope of a leaky ReLU that follows, which lets more variance through. Default 0. */
+  slope?: number
+}
+
+const heStd = (fans: Fans, slope: number): number => Math.sqrt(2 / ((1 + slope * slope) * fans.in))
+const glorotStd = (fans: Fans): number => Math.sqrt(2 / (fans.in + fans.out))
+const lecunStd = (fans: Fans): number => Math.sqrt(1 / fans.in)
+
+function normalOf(std: (fans: Fans) => number): Initializer {
+  return (shape, fans) => randomNormal(shape, 0, std(fans))
+}
+
+function uniformOf(std: (fans: Fans) => number): Initializer {
+  return (shape, fans) => {
+    const limit = Math.sqrt(3) * std(fans)
+    return randomUniform(shape, -limit, limit)
+  }
+}
+
+/** He et al. 2015, for ReLU and its relatives: normal, std sqrt(2 / fan in). */
+export function heNormal({ slope = 0 }: SlopeOptions = {}): Initializer {
+  checkFinite('slope of heNormal', slope)
+  return normalOf((fans) => heStd(fans, slope))
+}
+
+/** Uniform within sqrt(6 / fan in). */
+export function heUniform({ slope = 0 }: SlopeOptions = {}): Initializer {
+  checkFinite('slope of heUniform', slope)
+  return uniformOf((fans) => heStd(fans, slope))
+}
+
+/** Glorot & Bengio 2010 (Xavier), for sigmoid, tanh and linear units: normal, std sqrt(2 / (fan in + fan out)). */
+export function glorotNormal(): Initializer {
+  return normalOf(glorotStd)
+}
+
+/** Uniform within sqrt(6 / (fan in + fan out)). */
+export function glorotUniform(): Initializer {
+  return uniformOf(glorotStd)
+}
+
+/** LeCun et al. 1998, for SELU; also the "1 / sqrt(n)" rule: normal, std sqrt(1 / fan in). */
+export function lecunNormal(): Initializer {
+  return normalOf(lecunStd)
+}
+
+/** Uniform within sqrt(3 / fan in). */
+export function lecunUniform(): Initializer {
+  return uniformOf(lecunStd)
+}
+
+/** Every element the same number. */
+export function constant(value: number): Initializer {
+  checkFinite('value of constant', value)
+  return (shape) => fill(shape, value)
+}
+
+/** Normal with a fixed standard deviation. */
+export function normal({ std, mean = 0 }: { std: number; mean?: number }): Initializer {
+  checkFinite('std of normal', std, { min: 0 })
+  checkFinite('mean of normal', mean)
+  return (shape) => randomNormal(shape, mean, std)
+}
+
+/** An initializer, or 'auto': chosen by the activation that follows (see `autoInitializer`). */
+export type InitializerChoice = Initializer | 'auto'
+
+/**
+ * The usual rule: He for ReLU and its relatives, LeCun for SELU, Glorot for everything else (sigmoid, tanh, softmax,
+ * linear outputs). Always the normal form.
+ */
+export function autoInitializer(following: string | undefined): Initializer {
+  if (following === 'selu') return lecunNormal()
+  return following === 'relu' || following === 'leakyRelu' || following === 'elu' ? heNormal() : glorotNormal()
+}

@@ -1,0 +1,158 @@
+// What a layer is: a function of a tensor and a scope. The scope gives it parameters, state and a name; the layer itself
+// holds nothing, so recording it again for another batch size finds the same parameters under the same names.
+
+import { expected, GradlineError } from '../errors.js'
+import { currentGraph } from '../graph.js'
+import { type Fans, fansOf, type Initializer } from '../initializers/initializer.js'
+import { type Shape, sameShape, showShape } from '../shape.js'
+import { Region, type Tensor, type Variable } from '../tensor.js'
+
+/** 'train' updates running statistics and drops units; 'predict' does neither. */
+export type Mode = 'train' | 'predict'
+
+/** A layer: called once per recording. Any function of this form is one; `layer` adds a kind and a name. */
+export interface Layer {
+  (x: Tensor, scope: Scope): Tensor
+  /** What the layer is, e.g. 'dense'; numbers it within a model and tells its neighbours what follows. */
+  readonly kind?: string
+  /** Replaces the numbered name within its model. */
+  readonly label?: string | undefined
+}
+
+/** Names a layer function; `label` replaces the numbered name (`dense1`) in parameter paths. */
+export function layer(kind: string, apply: (x: Tensor, scope: Scope) => Tensor, label?: string): Layer {
+  return Object.assign((x: Tensor, scope: Scope) => apply(x, scope), { kind, label })
+}
+
+/** A parameter or state of a model and how its first value is made. */
+export interface Entry {
+  readonly path: string
+  readonly variable: Variable
+  readonly initializer: Initializer
+  readonly fans: Fans
+}
+
+/** All parameters and all state of one model, each side by side in one region. */
+export class Weights {
+  readonly params = new Region('param', 'parameters')
+  readonly states = new Region('state', 'state')
+  readonly entries = new Map<string, Entry>()
+
+  obtain(region: Region, path: string, shape: Shape, initializer: Initializer, fans: Fans): Variable {
+    const known = this.entries.get(path)
+    if (!known) {
+      const variable = region.add(path, shape, 'float32')
+      this.entries.set(path, { path, variable, initializer, fans })
+      return variable
+    }
+    if (!sameShape(known.variable.shape, shape)) {
+      throw new GradlineError(
+        'shape',
+        `Expected ${showShape(known.variable.shape)} for ${path}, as when the model was built, but received ${showShape(shape)}`,
+      )
+    }
+    return known.variable
+  }
+}
+
+export class Scope {
+  readonly mode: Mode
+  /** Dotted path of the layer: `block1.dense2`. */
+  readonly path: string
+  /** Kinds of the layers that come after this one, nearest first. */
+  readonly next: readonly string[]
+  readonly #weights: Weights
+
+  constructor(weights: Weights, mode: Mode, path = '', next: readonly string[] = []) {
+    this.#weights = weights
+    this.mode = mode
+    this.path = path
+    this.next = next
+  }
+
+  /** A trained parameter, `path.name`. Fans are read from the shape unless given. */
+  param(name: string, shape: Shape, initializer: Initializer, fans: Fans = fansOf(shape)): Variable {
+    return this.#weights.obtain(this.#weights.params, this.#pathOf(name), shape, initializer, fans)
+  }
+
+  /** A value that outlives the step and is changed by assign(), not by the optimizer; saved with the model. */
+  state(name: string, shape: Shape, initializer: Initializer): Variable {
+    return this.#weights.obtain(this.#weights.states, this.#pathOf(name), shape, initializer, fansOf(shape))
+  }
+
+  /** The scope of a layer inside this one. */
+  child(name: string, next: readonly string[] = this.next): Scope {
+    return new Scope(this.#weights, this.mode, this.#pathOf(name), next)
+  }
+
+  /** Kind of the activation that follows, looking past layers that keep signs and units; undefined if none does. */
+  get following(): string | undefined {
+    return this.next.find((kind) => !passedOver.has(kind))
+  }
+
+  #pathOf(name: string): string {
+    return this.path === '' ? name : `${this.path}.${name}`
+  }
+}
+
+const passedOver = new Set(['batchNorm', 'dropout', 'maxPool2d', 'avgPool2d', 'globalAvgPool2d', 'flatten'])
+
+/** Runs a layer under its name, so that ops and errors carry the path. */
+export function applyLayer(applied: Layer, x: Tensor, scope: Scope): Tensor {
+  const name = scope.path.slice(scope.path.lastIndexOf('.') + 1)
+  return currentGraph('a layer').inLayer(name, () => applied(x, scope))
+}
+
+/** Layers one after the other. Names them by kind and number: dense1, conv2d1, dense2. */
+export function sequential(layers: readonly Layer[], options: { name?: string } = {}): Layer {
+  return layer('sequential', (x, scope) => walk(layers, x, scope).at(-1)?.output ?? x, options.name)
+}
+
+/** One layer of a walk, for summaries. */
+export interface Step {
+  readonly name: string
+  readonly kind: string
+  readonly output: Tensor
+}
+
+/** Applies layers in order and keeps every result. An error tells the shapes up to the layer that failed. */
+export function walk(layers: readonly Layer[], x: Tensor, scope: Scope): Step[] {
+  const kinds = layers.map((each, i) => {
+    if (typeof each !== 'function') throw expected('a layer, i.e. a function (x, scope) => y', `layer ${i + 1}`, each)
+    return each.kind ?? (each.name || 'custom')
+  })
+  const counts = new Map<string, number>()
+  const steps: Step[] = []
+  layers.forEach((each, i) => {
+    const kind = kinds[i] as string
+    const count = (counts.get(kind) ?? 0) + 1
+    counts.set(kind, count)
+    const name = each.label ?? `${kind}${count}`
+    const input = steps.at(-1)?.output ?? x
+    try {
+      const output = applyLayer(each, input, scope.child(name, [...kinds.slice(i + 1), ...scope.next]))
+      steps.push({ name, kind, output })
+    } catch (error) {
+      throw withShapes(error, scope.child(name).path, x, steps)
+    }
+  })
+  return steps
+}
+
+// Errors of inner layers already tell their place; the outermost sequence must not tell it again.
+const told = new WeakSet<object>()
+
+function withShapes(error: unknown, path: string, x: Tensor, steps: readonly Step[]): unknown {
+  if (!(error instanceof GradlineError) || told.has(error)) return error
+  const shapes = [
+    `input ${showShape(x.shape)}`,
+    ...steps.map(({ name, output }) => `${name} ${showShape(output.shape)}`),
+  ]
+  const located = new GradlineError(error.code, error.message, {
+    where: path,
+    fix: `Shapes so far, with a batch of ${x.shape[0]}: ${shapes.join(' -> ')}`,
+    cause: error,
+  })
+  told.add(located)
+  return located
+}

@@ -1,0 +1,32 @@
+// Pooling layers; none has parameters.
+
+import { checkOptions } from '../errors.js'
+import {
+  type AvgPool2dOptions,
+  avgPool2d as averageOf,
+  globalAvgPool2d as globalAverageOf,
+  maxPool2d as largestOf,
+  type Pool2dOptions,
+} from '../ops/pool.js'
+import { checkPair, type Pair } from '../ops/window.js'
+import { type Layer, layer } from './layer.js'
+
+/** Largest element of each window: [n, h, w, c] gives [n, oh, ow, c]. Stride default: the kernel. */
+export function maxPool2d(kernel: Pair, options: Pool2dOptions & { name?: string } = {}): Layer {
+  checkPair('kernel of maxPool2d', kernel, 1)
+  checkOptions('maxPool2d', options, ['stride', 'padding', 'name'])
+  return layer('maxPool2d', (x) => largestOf(x, kernel, options), options.name)
+}
+
+/** Mean of each window: [n, h, w, c] gives [n, oh, ow, c]. Stride default: the kernel. */
+export function avgPool2d(kernel: Pair, options: AvgPool2dOptions & { name?: string } = {}): Layer {
+  checkPair('kernel of avgPool2d', kernel, 1)
+  checkOptions('avgPool2d', options, ['stride', 'padding', 'countPadding', 'name'])
+  return layer('avgPool2d', (x) => averageOf(x, kernel, options), options.name)
+}
+
+/** Mean over height and width: [n, h, w, c] gives [n, c]. */
+export function globalAvgPool2d(options: { name?: string } = {}): Layer {
+  checkOptions('globalAvgPool2d', options, ['name'])
+  return layer('globalAvgPool2d', (x) => globalAverageOf(x), options.name)
+}

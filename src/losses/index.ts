@@ -1,0 +1,5 @@
+// All losses.
+
+export { crossEntropy } from './crossEntropy.js'
+export { type Loss, loss } from './loss.js'
+export { mse } from './mse.js'

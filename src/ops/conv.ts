@@ -1,0 +1,97 @@
+// Two-dimensional convolution (cross-correlation, as everywhere in this field) of NHWC images, and its two adjoints.
+
+import { checkInteger, GradlineError } from '../errors.js'
+import { apply1 } from '../graph.js'
+import { checkFloat, checkRank, defineOp } from '../op.js'
+import { type Shape, showShape } from '../shape.js'
+import type { Tensor } from '../tensor.js'
+import { checkPair, type Padding, type Pair, placeWindow } from './window.js'
+
+const attrs = ['strideH', 'strideW', 'padTop', 'padLeft', 'dilationH', 'dilationW', 'groups']
+
+// All three ops take two of (image, filter, gradient of the result) and give the third, whose shape is asked for.
+function checkOperands(name: string, a: Tensor, b: Tensor, asked: Shape): void {
+  checkFloat(name, a, b)
+  checkRank(name, a, 4, name === 'conv2dInputGrad' ? '[n, oh, ow, co]' : '[n, h, w, ci]')
+  checkRank(name, b, 4, name === 'conv2dFilterGrad' ? '[n, oh, ow, co]' : '[kh, kw, ci / groups, co]')
+  if (asked.length !== 4) throw new GradlineError('shape', `Expected a result of 4 axes for ${name}`)
+}
+
+const conv2dOp = defineOp({
+  name: 'conv2d',
+  attrs,
+  shape: ([x, w], { groups }, asked) => {
+    const [image, filter] = [x as Tensor, w as Tensor]
+    checkOperands('conv2d', image, filter, asked)
+    const channels = image.shape[3] as number
+    const [, , perGroup, out] = filter.shape as [number, number, number, number]
+    if (perGroup * (groups as number) !== channels || out % (groups as number) !== 0) {
+      throw new GradlineError(
+        'shape',
+        `Expected a filter [kh, kw, ${channels} / ${groups}, multiple of ${groups}] for conv2d of an image ` +
+          `${showShape(image.shape)} in ${groups} group(s) but received ${showShape(filter.shape)}`,
+      )
+    }
+    return [{ shape: asked, dtype: 'float32' }]
+  },
+  backward: ([g], { inputs: [x, w], attrs }) => [
+    apply1(inputGradOp, [g as Tensor, w as Tensor], attrs, (x as Tensor).shape),
+    apply1(filterGradOp, [x as Tensor, g as Tensor], attrs, (w as Tensor).shape),
+  ],
+})
+
+const inputGradOp = defineOp({
+  name: 'conv2dInputGrad',
+  attrs,
+  shape: ([dy, w], _, asked) => {
+    checkOperands('conv2dInputGrad', dy as Tensor, w as Tensor, asked)
+    return [{ shape: asked, dtype: 'float32' }]
+  },
+  backward: ([g], { inputs: [dy, w], attrs }) => [
+    apply1(conv2dOp, [g as Tensor, w as Tensor], attrs, (dy as Tensor).shape),
+    apply1(filterGradOp, [g as Tensor, dy as Tensor], attrs, (w as Tensor).shape),
+  ],
+})
+
+const filterGradOp = defineOp({
+  name: 'conv2dFilterGrad',
+  attrs,
+  shape: ([x, dy], _, asked) => {
+    checkOperands('conv2dFilterGrad', x as Tensor, dy as Tensor, asked)
+    return [{ shape: asked, dtype: 'float32' }]
+  },
+  backward: ([g], { inputs: [x, dy], attrs }) => [
+    apply1(inputGradOp, [dy as Tensor, g as Tensor], attrs, (x as Tensor).shape),
+    apply1(conv2dOp, [x as Tensor, g as Tensor], attrs, (dy as Tensor).shape),
+  ],
+})
+
+export interface Conv2dOptions {
+  /** Default 1. */
+  stride?: Pair
+  /** Default 'valid'. */
+  padding?: Padding
+  /** Distance of filter taps. Default 1. */
+  dilation?: Pair
+  /** Channels are split into this many independent convolutions. Default 1. */
+  groups?: number
+}
+
+/**
+ * x [n, h, w, ci] with filter w [kh, kw, ci / groups, co] gives [n, oh, ow, co],
+ * oh = floor((h + padding - dilation * (kh - 1) - 1) / stride) + 1.
+ */
+export function conv2d(x: Tensor, w: Tensor, options: Conv2dOptions = {}): Tensor {
+  checkRank('conv2d', x, 4, '[n, h, w, ci]')
+  checkRank('conv2d', w, 4, '[kh, kw, ci / groups, co]')
+  const [strideH, strideW] = checkPair('stride of conv2d', options.stride ?? 1, 1)
+  const [dilationH, dilationW] = checkPair('dilation of conv2d', options.dilation ?? 1, 1)
+  const groups = checkInteger('groups of conv2d', options.groups ?? 1, { min: 1 })
+  const padding = options.padding ?? 'valid'
+  const [n, h, width] = x.shape as [number, number, number]
+  const [kh, kw, , co] = w.shape as [number, number, number, number]
+  const vertical = placeWindow('conv2d', 0, h, kh, strideH, padding, dilationH)
+  const horizontal = placeWindow('conv2d', 1, width, kw, strideW, padding, dilationW)
+  const place = { strideH, strideW, padTop: vertical.before, padLeft: horizontal.before, dilationH, dilationW, groups }
+  return apply1(conv2dOp, [x, w], place, [n, vertical.length, horizontal.length, co])
+}

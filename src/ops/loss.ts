@@ -1,0 +1,80 @@
+// Losses that are kernels of their own, and the measures computed beside them.
+
+import { GradlineError } from '../errors.js'
+import { apply, apply1 } from '../graph.js'
+import { checkFloat, checkRank, defineOp } from '../op.js'
+import { sameShape, showShape } from '../shape.js'
+import type { Tensor } from '../tensor.js'
+import { add, equal, log, mul, neg, square, sub } from './elementwise.js'
+import { reshape } from './move.js'
+import { softmaxGrad } from './norm.js'
+import { argmax, mean } from './reduce.js'
+
+function checkLabels(op: string, logits: Tensor, labels: Tensor): void {
+  const wanted = labels.dtype === 'int32' ? logits.shape.slice(0, 1) : logits.shape
+  if (labels.dtype === 'uint8' || !sameShape(labels.shape, wanted)) {
+    throw new GradlineError(
+      'shape',
+      `Expected int32 labels [${logits.shape[0]}] or float labels ${showShape(logits.shape)} for ${op} of scores ` +
+        `${showShape(logits.shape)} but received ${labels.dtype} ${showShape(labels.shape)}`,
+    )
+  }
+}
+
+const softmaxCrossEntropyOp = defineOp({
+  name: 'softmaxCrossEntropy',
+  shape: ([logits, labels]) => {
+    checkFloat('softmaxCrossEntropy', logits as Tensor)
+    checkRank('softmaxCrossEntropy', logits as Tensor, 2, '[n, classes]')
+    checkLabels('softmaxCrossEntropy', logits as Tensor, labels as Tensor)
+    const { shape } = logits as Tensor
+    return [
+      { shape: shape.slice(0, 1), dtype: 'float32' },
+      { shape, dtype: 'float32' },
+    ]
+  },
+  backward: ([dloss, dp], { inputs: [, labels], outputs: [, probabilities] }) => {
+    const [p, t] = [probabilities as Tensor, labels as Tensor]
+    const fromLoss = dloss && apply1(softmaxCrossEntropyGradOp, [dloss, p, t])
+    const fromP = dp && softmaxGrad(dp, p)
+    const dlabels =
+      dloss && t.dtype === 'float32' ? neg(mul(reshape(dloss, [p.shape[0] as number, 1]), log(p))) : undefined
+    return [fromLoss && fromP ? add(fromLoss, fromP) : (fromLoss ?? fromP), dlabels]
+  },
+})
+
+const softmaxCrossEntropyGradOp = defineOp({
+  name: 'softmaxCrossEntropyGrad',
+  shape: ([dloss, probabilities, labels]) => {
+    checkFloat('softmaxCrossEntropyGrad', dloss as Tensor, probabilities as Tensor)
+    checkLabels('softmaxCrossEntropyGrad', probabilities as Tensor, labels as Tensor)
+    return [{ shape: (probabilities as Tensor).shape, dtype: 'float32' }]
+  },
+})
+
+/**
+ * Cross-entropy of softmax(logits) against labels, without ever forming log(0): logits [n, k] and int32 labels [n], or
+ * float labels [n, k] (soft or one-hot), give loss [n] = -sum_k t log p and the probabilities p [n, k]. A label outside
+ * 0..k-1 fails the step.
+ */
+export function softmaxCrossEntropy(logits: Tensor, labels: Tensor): { loss: Tensor; probabilities: Tensor } {
+  const [loss, probabilities] = apply(softmaxCrossEntropyOp, [logits, labels]) as [Tensor, Tensor]
+  return { loss, probabilities }
+}
+
+/** Mean of (prediction - target)^2 over all elements. */
+export function meanSquaredError(prediction: Tensor, target: Tensor): Tensor {
+  if (!sameShape(prediction.shape, target.shape)) {
+    throw new GradlineError(
+      'shape',
+      `Expected targets ${showShape(prediction.shape)} for a prediction of that shape but received ${showShape(target.shape)}`,
+    )
+  }
+  return mean(square(sub(prediction, target)))
+}
+
+/** Share of rows whose largest score is at the label: scores [n, k], int32 labels [n] or float labels [n, k]. */
+export function accuracy(scores: Tensor, labels: Tensor): Tensor {
+  checkLabels('accuracy', scores, labels)
+  return mean(equal(argmax(scores), labels.dtype === 'int32' ? labels : argmax(labels)))
+}

@@ -1,0 +1,225 @@
+// From a recorded graph to the list of nodes that is planned and encoded. `lower` does what every program needs: it
+// advances step states first, finds the places that outputs and gradients must have, and drops what nobody reads. The
+// passes after it only make the program faster; each can be switched off by name, and none changes what is computed.
+
+import { expected } from './errors.js'
+import type { Epilogue, GradientBuffer, Graph, Node } from './graph.js'
+import { type Op, opTable } from './op.js'
+import { sameShape } from './shape.js'
+import { Tensor, Variable } from './tensor.js'
+
+/** A program before it has addresses. */
+export interface Lowered {
+  readonly nodes: readonly Node[]
+  readonly inputs: readonly { readonly name: string; readonly tensor: Tensor }[]
+  readonly outputs: readonly { readonly path: string; readonly tensor: Tensor }[]
+  readonly gradientBuffers: readonly GradientBuffer[]
+  /** Values that must stand at a given place, by the tensor that is stored there. */
+  readonly placed: ReadonlyMap<Tensor, Place>
+}
+
+export type Place = { readonly output: number } | { readonly buffer: GradientBuffer; readonly variable: Variable }
+
+/** The tensor whose memory `tensor` shows: itself unless it is another view of it. */
+export function storedAs(tensor: Tensor): Tensor {
+  let at = tensor
+  while (at.node?.op.alias) at = at.node.inputs[0] as Tensor
+  return at
+}
+
+/** Everything a node reads, operands of its epilogues included. */
+export function operandsOf(node: Node): Tensor[] {
+  return [...node.inputs, ...node.epilogues.flatMap(({ operand }) => (operand ? [operand] : []))]
+}
+
+// ---- What every program needs --------------------------------------------------------------------------------------
+
+export function lower(graph: Graph, outputs: readonly { path: string; leaf: Tensor }[]): Lowered {
+  const nodes: Node[] = [
+    ...[...graph.steps].map(([state, attrs]) => made('advance', [state], [state], attrs)),
+    ...graph.nodes,
+  ]
+  const placed = new Map<Tensor, Place>()
+
+  // A value can be stored in its final place when a kernel makes it and no other place claimed it; else it is copied.
+  const claim = (tensor: Tensor, place: Place, insert: (copy: Node) => void): Tensor => {
+    const stored = storedAs(tensor)
+    const free = stored.node && !stored.node.effect && !placed.has(stored)
+    if (free) {
+      placed.set(stored, place)
+      return tensor
+    }
+    const copy = made('copy', [tensor])
+    const target = copy.outputs[0] as Tensor
+    insert(copy)
+    placed.set(target, place)
+    return target
+  }
+
+  const gradientBuffers = graph.gradientBuffers.flatMap(({ region, flat, parts }) => {
+    const firstUse = nodes.findIndex((node) => node.inputs.includes(flat))
+    if (firstUse === -1) return []
+    const buffer = { region, flat, parts: [] as { variable: Variable; gradient: Tensor }[] }
+    for (const { variable, gradient } of parts) {
+      const place = { buffer, variable }
+      buffer.parts.push({ variable, gradient: claim(gradient, place, (copy) => nodes.splice(firstUse, 0, copy)) })
+    }
+    return [buffer]
+  })
+  const results = outputs.map(({ path, leaf }, output) => ({
+    path,
+    tensor: claim(leaf, { output }, (copy) => nodes.push(copy)),
+  }))
+  return dropUnused({
+    nodes: effectsLast(nodes),
+    inputs: graph.inputs,
+    outputs: results,
+    gradientBuffers,
+    placed,
+  })
+}
+
+function made(name: string, inputs: readonly Tensor[], effect?: readonly Tensor[], attrs: Node['attrs'] = {}): Node {
+  const op = opTable().get(name) as Op
+  const site = inputs[0]?.node?.site ?? { path: '', line: '' }
+  const node: { -readonly [K in keyof Node]: Node[K] } = {
+    op,
+    inputs,
+    attrs,
+    site,
+    outputs: effect ?? [],
+    epilogues: [],
+    effect: effect !== undefined,
+  }
+  if (!effect) node.outputs = inputs.map(({ shape, dtype }) => new Tensor(shape, dtype, { node }))
+  return node
+}
+
+// Assignments move to the end unless something recorded later reads the variable: a step that fails on its data has then
+// changed nothing. A value that is itself a variable stays where it was written, since an update may follow.
+function effectsLast(nodes: readonly Node[]): Node[] {
+  const kept: Node[] = []
+  const late: Node[] = []
+  nodes.forEach((node, i) => {
+    const [target] = node.outputs
+    const isAssignment = node.effect && node.op.effect === undefined && target instanceof Variable
+    const movable =
+      isAssignment &&
+      !(storedAs(node.inputs[0] as Tensor) instanceof Variable) &&
+      !nodes.slice(i + 1).some((later) => operandsOf(later).some((t) => t instanceof Variable && overlap(t, target)))
+    ;(movable ? late : kept).push(node)
+  })
+  return [...kept, ...late]
+}
+
+function overlap(a: Variable, b: Variable): boolean {
+  return a.region === b.region && a.offset < b.offset + b.size * 4 && b.offset < a.offset + a.size * 4
+}
+
+function dropUnused(program: Lowered): Lowered {
+  const live = new Set<Tensor>(program.outputs.map(({ tensor }) => tensor))
+  const buffers = new Map(program.gradientBuffers.map((buffer) => [buffer.flat, buffer]))
+  const nodes: Node[] = []
+  for (const node of program.nodes.toReversed()) {
+    if (!node.effect && !node.outputs.some((output) => live.has(output))) continue
+    nodes.push(node)
+    for (const operand of operandsOf(node)) {
+      live.add(operand)
+      for (const { gradient } of buffers.get(operand)?.parts ?? []) live.add(gradient)
+    }
+  }
+  return { ...program, nodes: nodes.reverse() }
+}
+
+// ---- Passes --------------------------------------------------------------------------------------------------------
+
+export type Pass = (program: Lowered) => Lowered
+
+/** Constants computed from constants: the gradient of a mean is one number for all elements, known while recording. */
+function foldConstants(program: Lowered): Lowered {
+  const constants = new Map<Tensor, number>()
+  const nodes = program.nodes.map((node) => {
+    const [input] = node.inputs
+    const [output] = node.outputs as [Tensor]
+    const known = input && constants.get(input)
+    if (node.op.name === 'fill') constants.set(output, node.attrs.value as number)
+    else if (known === undefined || node.effect) return node
+    else if (node.op.name === 'scale') {
+      constants.set(output, (node.attrs.factor as number) * known + (node.attrs.offset as number))
+    } else if (node.op.name === 'broadcast' || node.op.alias) constants.set(output, known)
+    const value = constants.get(output)
+    if (value === undefined || node.op.alias || node.op.name === 'fill') return node
+    return { ...node, op: opTable().get('fill') as Op, inputs: [], attrs: { value } }
+  })
+  return dropUnused({ ...program, nodes })
+}
+
+const activations = ['relu', 'leakyRelu', 'elu', 'sigmoid', 'tanh']
+const fuseBias = fuser((op) => op.name === 'add')
+const fuseActivation = fuser((op) => activations.includes(op.name))
+const fuseActivationGrad = fuser((op) => op.epilogue && op.name.endsWith('Grad'))
+
+const maxEpilogues = 4
+const hosts = ['matmul', 'conv2d', 'conv2dInputGrad']
+
+// Moves an elementwise op that alone reads the result of a matrix product or convolution onto that result.
+function fuser(accepts: (op: Op) => boolean): Pass {
+  return (program) => {
+    const reads = countReads(program)
+    const producer = new Map<Tensor, number>()
+    const nodes: (Node | undefined)[] = []
+    for (const node of program.nodes) {
+      const fused = accepts(node.op) ? tryFuse(node) : undefined
+      const kept = fused ?? node
+      for (const output of kept.outputs) if (!kept.effect) producer.set(output, nodes.length)
+      nodes.push(kept)
+    }
+    return { ...program, nodes: nodes.filter((node) => node !== undefined) }
+
+    function tryFuse(node: Node): Node | undefined {
+      for (const [position, input] of node.inputs.entries()) {
+        const at = producer.get(input)
+        const host = at === undefined ? undefined : nodes[at]
+        if (at === undefined || !host || !hosts.includes(host.op.name) || host.epilogues.length === maxEpilogues)
+          continue
+        if (reads.get(input) !== 1 || program.placed.has(input) || (position !== 0 && node.op.name !== 'add')) continue
+        const operand = node.inputs[1 - position]
+        if (operand && !fits(operand, input)) continue
+        // The product moves down to where its epilogue stands; nothing in between may change what it reads.
+        if (nodes.slice(at + 1).some((between) => between?.effect)) continue
+        const epilogue: Epilogue = { op: node.op, operand, attr: (node.attrs[node.op.attrs[0] ?? ''] as number) ?? 0 }
+        nodes[at] = undefined
+        return { ...host, outputs: node.outputs, epilogues: [...host.epilogues, epilogue] }
+      }
+      return undefined
+    }
+  }
+}
+
+// A row of channels, or a value of the same shape.
+function fits(operand: Tensor, result: Tensor): boolean {
+  return sameShape(operand.shape, result.shape) || sameShape(operand.shape, result.shape.slice(-1))
+}
+
+function countReads(program: Lowered): Map<Tensor, number> {
+  const reads = new Map<Tensor, number>()
+  const count = (tensor: Tensor): void => {
+    reads.set(tensor, (reads.get(tensor) ?? 0) + 1)
+  }
+  for (const node of program.nodes) operandsOf(node).forEach(count)
+  for (const { tensor } of program.outputs) count(tensor)
+  for (const { parts } of program.gradientBuffers) for (const { gradient } of parts) count(gradient)
+  return reads
+}
+
+const passes = { foldConstants, fuseBias, fuseActivation, fuseActivationGrad } satisfies Record<string, Pass>
+
+export type PassName = keyof typeof passes
+export const passNames = Object.keys(passes) as PassName[]
+
+/** Runs all passes but those named in `without`. */
+export function optimize(program: Lowered, without: readonly PassName[] = []): Lowered {
+  for (const name of without)
+    if (!passNames.includes(name)) throw expected(`one of ${passNames.join(', ')}`, 'without', name)
+  return passNames.reduce((at, name) => (without.includes(name) ? at : passes[name](at)), program)
+}

@@ -1,0 +1,273 @@
+// A program: what a recorded function became, with fixed places in memory, ready to run any number of steps in one call.
+// record -> passes -> plan -> encode -> load, each stage visible through the methods below.
+
+import { type Device, device } from './device.js'
+import { allocate, bytesOf, bytesView, convert, type DType, type Numerics } from './dtype.js'
+import { type Encoded, encode, placeOf } from './encode.js'
+import { checkInteger, checkOneOf, checkOptions, expected, GradlineError } from './errors.js'
+import { Graph, recordInto } from './graph.js'
+import { storageOf } from './memory.js'
+import { addon, type NativeProgram, translate, translated } from './native.js'
+import { type Lowered, lower, optimize, type PassName } from './passes.js'
+import { type MemoryPlan, type PlanMode, planMemory } from './plan.js'
+import { printProgram } from './print.js'
+import { checkShape, type Shape, showShape, sizeOf } from './shape.js'
+import { stepState } from './step.js'
+import { Tensor, type Variable } from './tensor.js'
+import { flatten, rebuild, type Tree } from './tree.js'
+
+/** A shape of floats, or a shape with an element type. */
+export type InputSpec = Shape | { readonly shape: Shape; readonly dtype: DType }
+export type InputSpecs = Readonly<Record<string, InputSpec>>
+/** What a step is given for its inputs: the elements of each, row by row. */
+export type InputData<I extends InputSpecs> = { readonly [K in keyof I]: ArrayLike<number> }
+/** What a recorded function may return: a tensor, or arrays and objects of tensors. */
+export type Outputs = Tree<Tensor>
+
+export interface ProgramOptions {
+  /** Name in the printout. Default 'program'. */
+  name?: string
+  /** Default 'cpu'. */
+  device?: string | Device
+  /** Step state of random numbers and batches. Default: one of its own. */
+  step?: Variable
+  /** Seed of the program's own step state. Default 0. */
+  seed?: number
+  /** 'fp64' computes in double precision, on the 'ref' device only. Default 'fp32'. */
+  numerics?: Numerics
+  /** 'none' gives each value its own memory. Default 'packed'. */
+  plan?: PlanMode
+  /** Passes to leave out. */
+  without?: readonly PassName[]
+}
+
+const isTensor = (value: unknown): value is Tensor => value instanceof Tensor
+const noTensors = 'tensors, or arrays and objects of tensors'
+
+/**
+ * Records what `fn` does with tensors that stand for `inputs` and makes a program of it. `fn` runs once, with no data;
+ * what it returns is what every step returns.
+ * @throws when an op is given shapes that do not fit, or a value is read while recording.
+ */
+export function record<I extends InputSpecs, O extends Outputs>(
+  fn: (inputs: { readonly [K in keyof I]: Tensor }) => O,
+  inputs: I = {} as I,
+  options: ProgramOptions = {},
+): Program<I, O> {
+  checkOptions('record', options, ['name', 'device', 'step', 'seed', 'numerics', 'plan', 'without'])
+  if (options.step && options.seed !== undefined) throw expected('either step or seed', 'record', options)
+  const seed = checkInteger('seed', options.seed ?? 0, { min: 0 })
+  const graph = new Graph(options.step ?? stepState('step', { seed }))
+  const tensors = Object.fromEntries(
+    Object.entries(inputs).map(([name, spec]) => {
+      const { shape, dtype } = 'shape' in spec ? spec : { shape: spec, dtype: 'float32' as const }
+      return [name, graph.input(name, new Tensor(checkShape(`shape of input ${name}`, shape), dtype))]
+    }),
+  )
+  const returned: unknown = recordInto(graph, () => fn(tensors as { [K in keyof I]: Tensor }))
+  if (returned instanceof Promise) throw expected('a function that returns its tensors at once', 'record', returned)
+  return new Program<I, O>(graph, (returned ?? {}) as O, options)
+}
+
+/** Bytes a program needs, by use, exact before anything is allocated. */
+export interface ProgramMemory {
+  /** Parameters, optimizer state, other state, data: shared with other programs. */
+  readonly param: number
+  readonly opt: number
+  readonly state: number
+  readonly step: number
+  readonly data: number
+  /** Owned by the program. */
+  readonly grad: number
+  readonly act: number
+  readonly input: number
+  readonly metric: number
+  readonly workspace: number
+  readonly total: number
+}
+
+export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outputs> {
+  readonly name: string
+  readonly device: Device
+  readonly numerics: Numerics
+  /** Step state that the program uses by default. */
+  readonly step: Variable
+  readonly #returned: O
+  readonly #lowered: Lowered
+  readonly #memory: MemoryPlan
+  readonly #encoded: Encoded
+  readonly #leaves: readonly { readonly offset: number; readonly shape: Shape; readonly dtype: DType }[]
+  #native: NativeProgram | undefined
+  #closed = false
+
+  constructor(graph: Graph, returned: O, options: ProgramOptions) {
+    this.name = options.name ?? 'program'
+    this.device = device(options.device)
+    this.numerics = checkOneOf('numerics', options.numerics ?? 'fp32', ['fp32', 'fp64'] as const)
+    if (this.numerics === 'fp64' && this.device.name !== 'ref') {
+      throw expected("the device 'ref'", 'a program of numerics fp64', this.device.name)
+    }
+    this.step = graph.step
+    this.#returned = returned
+    this.#lowered = optimize(lower(graph, flatten(returned, isTensor, noTensors)), options.without)
+    this.#memory = planMemory(this.#lowered, this.numerics, options.plan ?? 'packed')
+    this.#encoded = encode(this.#lowered, this.#memory, this.numerics, opcodes())
+    this.#leaves = this.#lowered.outputs.map(({ tensor }) => ({
+      offset: placeOf(tensor, this.#memory).offset,
+      shape: tensor.shape,
+      dtype: tensor.dtype,
+    }))
+  }
+
+  /** Runs one step off the JavaScript thread. Resolves to what the recorded function returned, with data. */
+  async run(inputs: InputData<I> = {} as InputData<I>): Promise<O> {
+    const native = this.#load()
+    const { results } = await this.#settle(native.run(1, this.#pack(inputs)))
+    return this.#unpack(results, 0)
+  }
+
+  /** Runs one step and waits for it, blocking the JavaScript thread: for scripts, tests and measurements. */
+  runSync(inputs: InputData<I> = {} as InputData<I>): O {
+    const native = this.#load()
+    const { results } = translate(() => native.runSync(1, this.#pack(inputs)))
+    return this.#unpack(results, 0)
+  }
+
+  /**
+   * Runs `steps` steps in one native call. Inputs are the same in each; what should differ between steps is drawn inside
+   * (ops.sampleRows, ops.gather) or kept in variables. Results of all steps, newest last; fewer when stopped.
+   */
+  async runMany(steps: number, inputs: InputData<I> = {} as InputData<I>): Promise<Results<O>> {
+    checkInteger('steps', steps, { min: 0 })
+    const native = this.#load()
+    const done = await this.#settle(native.run(steps, this.#pack(inputs)))
+    return new Results(done.steps, (step) => this.#unpack(done.results, step * native.resultBytes))
+  }
+
+  /** Like runMany, blocking the JavaScript thread. */
+  runManySync(steps: number, inputs: InputData<I> = {} as InputData<I>): Results<O> {
+    checkInteger('steps', steps, { min: 0 })
+    const native = this.#load()
+    const done = translate(() => native.runSync(steps, this.#pack(inputs)))
+    return new Results(done.steps, (step) => this.#unpack(done.results, step * native.resultBytes))
+  }
+
+  /** Ends running and queued runs of this program at the next step boundary; they resolve with the steps done. */
+  stop(): void {
+    this.#native?.stop()
+  }
+
+  /** Frees what the program owns. Running it afterwards is an error; variables are untouched. */
+  close(): void {
+    this.#closed = true
+    this.#native?.release()
+    this.#native = undefined
+  }
+
+  /** The program as text, one line per op. */
+  print(): string {
+    const title = `${this.name}  ${this.numerics}  ${this.#encoded.nodes.length} ops  ${this.device.describe()}`
+    const { plans } = translate(() => this.device.native.measure(this.#encoded.bytes))
+    return printProgram(title, this.#lowered, this.#memory, this.#encoded, this.numerics, plans)
+  }
+
+  /** Bytes the program needs; allocates nothing. */
+  memory(): ProgramMemory {
+    const { workspace } = translate(() => this.device.native.measure(this.#encoded.bytes))
+    const bytes = { param: 0, opt: 0, state: 0, step: 0, data: 0, grad: 0, act: 0, input: 0, metric: 0, workspace }
+    for (const region of this.#memory.regions) bytes[region.kind] += region.bytes
+    return { ...bytes, total: Object.values(bytes).reduce((sum, b) => sum + b, 0) }
+  }
+
+  /** The encoded program, as native code receives it. */
+  get bytes(): Uint8Array {
+    return this.#encoded.bytes
+  }
+
+  #load(): NativeProgram {
+    if (this.#closed) throw new GradlineError('state', `The program ${this.name} was closed`)
+    if (this.#native) return this.#native
+    const storages = this.#memory.regions.map(({ external }) => {
+      if (!external) return null
+      const wide = external.variables.find(({ dtype }) => dtype === 'float32')
+      if (this.numerics === 'fp64' && wide) {
+        throw new GradlineError('state', `A program of numerics fp64 cannot use the float variable ${wide.name}`, {
+          fix: 'Pass its value as an input',
+        })
+      }
+      return storageOf(external, this.device)
+    })
+    this.#native = translate(() => this.device.native.load(this.#encoded.bytes, storages))
+    return this.#native
+  }
+
+  async #settle<T>(running: Promise<T>): Promise<T> {
+    try {
+      return await running
+    } catch (error) {
+      throw translated(error)
+    }
+  }
+
+  #pack(inputs: InputData<I>): Uint8Array[] {
+    const names = this.#lowered.inputs.map(({ name }) => name)
+    checkOptions(`the inputs of ${this.name}`, inputs, names)
+    return this.#lowered.inputs.map(({ name, tensor }) => {
+      const data = (inputs as Record<string, ArrayLike<number>>)[name]
+      if (data === undefined || typeof data.length !== 'number') {
+        throw expected(`${tensor.size} elements ${showShape(tensor.shape)}`, `input ${name} of ${this.name}`, data)
+      }
+      if (data.length !== tensor.size) {
+        throw new GradlineError(
+          'shape',
+          `Expected ${tensor.size} elements ${showShape(tensor.shape)} for input ${name} of ${this.name} ` +
+            `but received ${data.length}`,
+        )
+      }
+      return bytesView(convert(data, tensor.dtype, this.numerics))
+    })
+  }
+
+  #unpack(results: Uint8Array, base: number): O {
+    const values = this.#leaves.map(({ offset, shape, dtype }) => {
+      const data = allocate(dtype, sizeOf(shape), this.numerics)
+      const bytes = sizeOf(shape) * bytesOf(dtype, this.numerics)
+      bytesView(data).set(results.subarray(base + offset, base + offset + bytes))
+      return new Tensor(shape, dtype, { data })
+    })
+    return rebuild(this.#returned, isTensor, values)
+  }
+}
+
+/** What the steps of one call returned; a step's tensors are made when asked for. */
+export class Results<O extends Outputs> implements Iterable<O> {
+  /** Whole steps done. */
+  readonly steps: number
+  readonly #at: (step: number) => O
+
+  constructor(steps: number, at: (step: number) => O) {
+    this.steps = steps
+    this.#at = at
+  }
+
+  /** Results of one step, negative from the end. */
+  at(step: number): O {
+    checkInteger('step', step, { min: -this.steps, max: this.steps - 1 })
+    return this.#at(step < 0 ? step + this.steps : step)
+  }
+
+  *[Symbol.iterator](): Iterator<O> {
+    for (let step = 0; step < this.steps; step++) yield this.#at(step)
+  }
+}
+
+let codes: ReadonlyMap<string, number> | undefined
+
+function opcodes(): ReadonlyMap<string, number> {
+  codes ??= new Map(
+    addon()
+      .ops()
+      .map(({ name }, code) => [name, code]),
+  )
+  return codes
+}

@@ -1,0 +1,57 @@
+// What is measured on a batch, and its mean over the samples of many batches.
+
+import { expected } from '../errors.js'
+import { type Loss, loss } from '../losses/loss.js'
+import { accuracy } from '../ops/loss.js'
+import type { Tensor } from '../tensor.js'
+import type { Measures } from './events.js'
+
+/** A scalar of prediction and target, averaged over batches by their size; any loss is one. */
+export type Metric = Loss
+export type MetricChoice = 'accuracy' | Metric
+
+/** The metrics asked for, each under a name of its own. */
+export function metricsOf(used: Loss, choices: readonly MetricChoice[] = []): Metric[] {
+  const metrics = choices.map((choice) => {
+    if (choice === 'accuracy') return loss('accuracy', accuracy)
+    if (typeof choice !== 'function') throw expected("'accuracy' or a metric such as mse()", 'metrics', choice)
+    return choice
+  })
+  const names = metrics.map(({ kind }) => kind)
+  const repeated = names.find((name, i) => name === 'loss' || names.indexOf(name) !== i)
+  if (repeated !== undefined) throw expected(`metrics with names of their own beside ${used.kind}`, 'metrics', names)
+  return metrics
+}
+
+/** Records loss and metrics of a batch. */
+export function measure(
+  used: Loss,
+  metrics: readonly Metric[],
+  prediction: Tensor,
+  target: Tensor,
+): { [measure: string]: Tensor } {
+  return {
+    loss: used(prediction, target),
+    ...Object.fromEntries(metrics.map((metric) => [metric.kind, metric(prediction, target)])),
+  }
+}
+
+/** Means over samples of what batches measured. */
+export class Means {
+  /** Batches and samples so far. */
+  count = 0
+  samples = 0
+  readonly #sums = new Map<string, number>()
+
+  add(outputs: { readonly [measure: string]: Tensor }, samples: number): void {
+    this.count++
+    this.samples += samples
+    for (const [name, value] of Object.entries(outputs)) {
+      this.#sums.set(name, (this.#sums.get(name) ?? 0) + value.item() * samples)
+    }
+  }
+
+  result(): Measures {
+    return Object.fromEntries([...this.#sums].map(([name, sum]) => [name, sum / this.samples])) as Measures
+  }
+}
