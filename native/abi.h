@@ -204,10 +204,12 @@ struct Backend {
   // Chooses a kernel and a thread plan for each op from shapes alone. `ops` stays valid and in place until destroy;
   // its data pointers are null during compile. Allocates nothing that grows with the shapes.
   void *(*compile)(void *device, Op *ops, uint32_t count, Numerics, ErrorText *);
-  size_t (*workspace)(const void *executable);               // bytes that bind must be given
-  void (*bind)(void *executable, void *workspace);           // ops now carry data pointers
-  void (*step)(void *executable, RunStatus *);               // every op once, in order, stopping at the first fault
-  void (*park)(void *device);                                // no step follows soon: workers may sleep
+  size_t (*workspace)(const void *executable);      // bytes that bind must be given
+  void (*bind)(void *executable, void *workspace);  // ops now carry data pointers
+  void (*step)(void *executable, RunStatus *);      // every op once, in order, stopping at the first fault
+  void (*park)(void *device);                       // no step follows soon: workers may sleep
+  double (*peak)(void *device, double seconds);     // multiply-adds of one thread, operations per second, measured
+                                                    // now: the ceiling for benchmarks; 0 if not measured
   const char *(*plan)(const void *executable, uint32_t op);  // kernel and threads of one op, for the printout
   void (*destroy)(void *executable);
 };

@@ -39,6 +39,8 @@ export interface NativeProgram {
 export interface NativeDevice {
   readonly threads: number
   describe(): string
+  /** Multiply-adds of one thread, operations per second, measured now: the ceiling for benchmarks. */
+  peak(milliseconds: number): number
   storage(bytes: number): NativeStorage
   measure(program: Uint8Array): { regions: number[]; workspace: number; plans: string[] }
   load(program: Uint8Array, storages: (NativeStorage | null)[]): NativeProgram

@@ -6,6 +6,7 @@ namespace gradline::addon {
 Napi::Function NativeDevice::define(Napi::Env env) {
   return DefineClass(env, kName,
                      {InstanceMethod("describe", &NativeDevice::checked<&NativeDevice::describe>),
+                      InstanceMethod("peak", &NativeDevice::checked<&NativeDevice::peak>),
                       InstanceMethod("storage", &NativeDevice::checked<&NativeDevice::storage>),
                       InstanceMethod("measure", &NativeDevice::checked<&NativeDevice::measure>),
                       InstanceMethod("load", &NativeDevice::checked<&NativeDevice::load>),
@@ -14,6 +15,12 @@ Napi::Function NativeDevice::define(Napi::Env env) {
 
 NativeDevice::NativeDevice(const Napi::CallbackInfo &info) : Wrap(info) {
   constant(info, "threads", content->device().threads());
+}
+
+// peak(milliseconds): multiply-adds of one thread, operations per second, measured on the calling thread.
+Napi::Value NativeDevice::peak(const Napi::CallbackInfo &info) {
+  const auto milliseconds = static_cast<double>(toInteger(info[0], "milliseconds", 1, 10000));
+  return Napi::Number::New(info.Env(), content->device().peak(milliseconds / 1000));
 }
 
 Napi::Value NativeDevice::describe(const Napi::CallbackInfo &info) {

@@ -79,6 +79,7 @@ class NativeDevice : public Wrap<NativeDevice, std::shared_ptr<Host>> {
 
  private:
   Napi::Value describe(const Napi::CallbackInfo &info);
+  Napi::Value peak(const Napi::CallbackInfo &info);
   Napi::Value storage(const Napi::CallbackInfo &info);
   Napi::Value measure(const Napi::CallbackInfo &info);
   Napi::Value load(const Napi::CallbackInfo &info);

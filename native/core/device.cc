@@ -50,6 +50,8 @@ Device::~Device() { backend_.close(handle_); }
 
 int32_t Device::threads() const { return backend_.threads(handle_); }
 
+double Device::peak(double seconds) const { return backend_.peak(handle_, seconds); }
+
 std::string Device::describe() const {
   ErrorText text{};
   const std::lock_guard lock(backendLock_);

@@ -38,6 +38,7 @@ class Device : public std::enable_shared_from_this<Device> {
 
   int32_t threads() const;
   std::string describe() const;
+  double peak(double seconds) const;
 
   // Zeroed memory, aligned to kAlignment. Throws Error (memory, closed).
   std::shared_ptr<Storage> allocate(uint64_t bytes);

@@ -3,6 +3,7 @@
 #include "backend.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
@@ -247,6 +248,21 @@ void step(void *executable, RunStatus *status) {
   }
 }
 
+double peak(void *device, double seconds) {
+  using Clock = std::chrono::steady_clock;
+  const IsaTable &isa = *static_cast<Device *>(device)->isa;
+  alignas(64) float sink[16];
+  double best = 0;
+  const auto end = Clock::now() + std::chrono::duration<double>(seconds);
+  do {
+    const auto begin = Clock::now();
+    const int64_t operations = isa.burn(100'000, sink);
+    const std::chrono::duration<double> took = Clock::now() - begin;
+    best = std::max(best, static_cast<double>(operations) / took.count());
+  } while (Clock::now() < end);
+  return best;
+}
+
 void park(void *device) { static_cast<Device *>(device)->team.park(); }
 
 const char *plan(const void *executable, uint32_t op) {
@@ -259,7 +275,7 @@ void destroy(void *executable) { delete static_cast<Executable *>(executable); }
 
 const Backend backend = {
     kAbiVersion, "cpu",   open,      close, describe, threads, alloc, release, copy,
-    copy,        compile, workspace, bind,  step,     park,    plan,  destroy,
+    copy,        compile, workspace, bind,  step,     park,    peak,  plan,    destroy,
 };
 
 }  // namespace gradline::cpu

@@ -56,6 +56,7 @@ void step(void *executable, RunStatus *status) {
 }
 
 void park(void *) {}
+double peak(void *, double) { return 0; }
 const char *plan(const void *executable, uint32_t) {
   return static_cast<const Executable *>(executable)->table == f64 ? "ref f64" : "ref f32";
 }
@@ -65,7 +66,7 @@ void destroy(void *executable) { delete static_cast<Executable *>(executable); }
 
 const Backend backend = {
     kAbiVersion, "ref",   open,      close, describe, threads, alloc, release, write,
-    read,        compile, workspace, bind,  step,     park,    plan,  destroy,
+    read,        compile, workspace, bind,  step,     park,    peak,  plan,    destroy,
 };
 
 }  // namespace gradline::ref

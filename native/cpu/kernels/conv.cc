@@ -1,38 +1,11 @@
 // conv2d, conv2dInputGrad and conv2dFilterGrad over NHWC images, w [kh, kw, ci / groups, co], as implicit matrix
-// products: the tile kernel reads the patches of an image through row offsets, so no matrix of patches is ever built.
-// Where a patch can reach over the border, a unit first copies its part of the image with zeros around it (a "slab").
-// The input gradient is a convolution of dy with stride 1 for each residue of the stride: of every strideH x strideW
-// pixels of dx, those at one place in the grid meet the same taps. Direct and Winograd forms do not exist here.
+// products on the patches of gemm/patches.h. The input gradient is a convolution of dy with stride 1 for each residue
+// of the stride: of every strideH x strideW pixels of dx, those at one place in the grid meet the same taps. Direct and
+// Winograd forms do not exist here.
 #include "../gemm/pack.h"
+#include "../gemm/patches.h"
 
 namespace gradline::cpu::GL_ISA {
-
-// One axis of a convolution: place i of the grid reads source places first + i * step + t * tapStep, 0 <= t < taps.
-struct Axis {
-  int64_t grid, source, taps, step, tapStep, first;
-
-  GL_INLINE int64_t span(int64_t places) const {  // of source places read by so many places of the grid
-    return taps > 0 && places > 0 ? (places - 1) * step + (taps - 1) * tapStep + 1 : 0;
-  }
-  GL_INLINE bool leavesSource() const { return first < 0 || first + span(grid) > source; }
-};
-
-// A convolution as seen by the reader of patches. A block is what one unit handles: a few images, rows and columns of
-// the grid, near kBlockPlaces places.
-struct Patches {
-  Axis y, x;
-  int64_t images, channels, groupChannels;
-  bool slab;
-  int64_t blockImages, blockRows, blockCols;  // the last block of an axis may be shorter
-  int64_t imageBlocks, rowBlocks, colBlocks;
-
-  GL_INLINE int64_t blocks() const { return imageBlocks * rowBlocks * colBlocks; }
-  GL_INLINE int64_t blockPlaces() const { return blockImages * blockRows * blockCols; }
-  GL_INLINE int64_t depth() const { return y.taps * x.taps * groupChannels; }
-  GL_INLINE int64_t slabSize() const {
-    return slab ? blockImages * y.span(blockRows) * x.span(blockCols) * channels : 0;
-  }
-};
 
 constexpr int64_t kBlockPlaces = 112;      // eight tiles of 14 rows: a panel of w serves them all from the cache
 constexpr int64_t kGradBlockPlaces = 448;  // of the filter gradient, whose sums run over places: fewer, longer sums
@@ -42,143 +15,11 @@ constexpr int64_t kMaxPartialFloats = 1 << 20;  // of all of them
 constexpr int64_t kFewestPlacesOfChunk = 512;
 constexpr int64_t kReduceUnit = 1024;
 
-GL_SIMD int64_t evenBlock(int64_t n, int64_t most) { return ceilDiv(n, ceilDiv(n, most)); }
-
-GL_SIMD void cutBlocks(Patches &p, int64_t places) {
-  p.slab = p.y.leavesSource() || p.x.leavesSource();
-  p.blockCols = p.x.grid <= 2 * places ? p.x.grid : evenBlock(p.x.grid, places);
-  p.blockRows = evenBlock(p.y.grid, larger(1, places / p.blockCols));
-  const bool whole = p.blockCols == p.x.grid && p.blockRows == p.y.grid;
-  p.blockImages = whole ? evenBlock(p.images, larger(1, places / (p.blockCols * p.blockRows))) : 1;
-  p.imageBlocks = ceilDiv(p.images, p.blockImages);
-  p.rowBlocks = ceilDiv(p.y.grid, p.blockRows);
-  p.colBlocks = ceilDiv(p.x.grid, p.blockCols);
-}
-
-// Patches of `source` [n, h, w, c] under a forward convolution to `output` with `filter`.
-GL_SIMD Patches forwardPatches(const Op &op, const Tensor &source, const Tensor &filter, const Tensor &output,
-                               int64_t places) {
-  namespace at = attr::conv2d;
-  Patches p;
-  p.y = {output.dims[1],        source.dims[1],          filter.dims[0],
-         op.iattr(at::strideH), op.iattr(at::dilationH), -op.iattr(at::padTop)};
-  p.x = {output.dims[2],        source.dims[2],          filter.dims[1],
-         op.iattr(at::strideW), op.iattr(at::dilationW), -op.iattr(at::padLeft)};
-  p.images = source.dims[0];
-  p.channels = source.dims[3];
-  p.groupChannels = filter.dims[2];
-  cutBlocks(p, places);
-  return p;
-}
-
-// One block, ready to be multiplied: where its patches lie and how to walk them.
-struct Block {
-  const float *base;
-  int64_t image, row, col;  // first place of the grid
-  int64_t images, rows, cols;
-  int64_t imageStride, rowStride, colStride;  // floats between source rows of neighbouring images, rows, places
-  GL_INLINE int64_t places() const { return images * rows * cols; }
-};
-
-GL_SIMD void copyFloats(float *to, const float *from, int64_t n) {
-  eachVec(n, [&](int64_t i, int64_t count) GL_LAMBDA { store(to + i, load(from + i, count), count); });
-}
-GL_SIMD void zeroFloats(float *to, int64_t n) {
-  eachVec(n, [&](int64_t i, int64_t count) GL_LAMBDA { store(to + i, Vec{}, count); });
-}
-
-// Rows [y0, y0 + rows) and columns [x0, x0 + cols) of images of `source`, zeros outside, one after the other.
-static void fillSlab(const Patches &p, const Block &b, const float *source, float *slab) {
-  const int64_t rows = p.y.span(b.rows), cols = p.x.span(b.cols);
-  const int64_t y0 = p.y.first + b.row * p.y.step, x0 = p.x.first + b.col * p.x.step;
-  const int64_t left = smaller(cols, larger(0, -x0));
-  const int64_t inside = larger(0, smaller(cols, p.x.source - x0) - left);
-  for (int64_t n = b.image; n < b.image + b.images; n++)
-    for (int64_t y = y0; y < y0 + rows; y++, slab += cols * p.channels) {
-      if (y < 0 || y >= p.y.source || inside == 0) {
-        zeroFloats(slab, cols * p.channels);
-        continue;
-      }
-      zeroFloats(slab, left * p.channels);
-      copyFloats(slab + left * p.channels, source + ((n * p.y.source + y) * p.x.source + x0 + left) * p.channels,
-                 inside * p.channels);
-      zeroFloats(slab + (left + inside) * p.channels, (cols - left - inside) * p.channels);
-    }
-}
-
-GL_SIMD Block openBlock(const Patches &p, int64_t index, const float *source, float *slab) {
-  Block b;
-  b.image = index / (p.rowBlocks * p.colBlocks) * p.blockImages;
-  b.row = index / p.colBlocks % p.rowBlocks * p.blockRows;
-  b.col = index % p.colBlocks * p.blockCols;
-  b.images = smaller(p.blockImages, p.images - b.image);
-  b.rows = smaller(p.blockRows, p.y.grid - b.row);
-  b.cols = smaller(p.blockCols, p.x.grid - b.col);
-  if (p.slab) {
-    fillSlab(p, b, source, slab);
-    b.base = slab;
-    b.rowStride = p.x.span(b.cols) * p.channels;
-    b.imageStride = p.y.span(b.rows) * b.rowStride;
-  } else {
-    b.rowStride = p.x.source * p.channels;
-    b.imageStride = p.y.source * b.rowStride;
-    b.base = source + b.image * b.imageStride + (p.y.first + b.row * p.y.step) * b.rowStride +
-             (p.x.first + b.col * p.x.step) * p.channels;
-  }
-  b.colStride = p.channels;
-  return b;
-}
-
-// The walk over the depth of a patch, in the order of w: taps down, taps across, channels of the group.
-GL_SIMD Walk patchWalk(const Patches &p, const Block &b) {
-  if (p.groupChannels == p.channels && (p.x.tapStep == 1 || p.x.taps == 1))  // taps across lie side by side
-    return {{1, p.y.taps, p.x.taps * p.channels}, {0, p.y.tapStep * b.rowStride, 1}};
-  return {{p.y.taps, p.x.taps, p.groupChannels}, {p.y.tapStep * b.rowStride, p.x.tapStep * b.colStride, 1}};
-}
-
-// Calls visit(place, offset of its patch, image, row, column) for the places of a block in order.
-template <class Visit>
-GL_SIMD void eachPlace(const Patches &p, const Block &b, Visit visit) {
-  int64_t place = 0;
-  for (int64_t n = 0; n < b.images; n++)
-    for (int64_t y = 0; y < b.rows; y++)
-      for (int64_t x = 0; x < b.cols; x++, place++)
-        visit(place, n * b.imageStride + y * p.y.step * b.rowStride + x * p.x.step * b.colStride, b.image + n,
-              b.row + y, b.col + x);
-}
-
-// places x outputs of one group of a block: every row is a patch, every column an output channel.
-struct BlockProduct {
-  int64_t places, firstCol, cols;  // of the output, absolute channel
-  const float *b;                  // of column 0, panel after panel
-  int64_t ldb, panelStride;
-};
-GL_SIMD void multiplyBlock(const Op &op, TileArgs &args, const BlockProduct &q, const int64_t *rowA,
-                           const int64_t *rowC) {
-  const int64_t tiles = ceilDiv(q.places, kTileRows);
-  for (int64_t col = 0; col < q.cols; col += kTileCols) {
-    const int64_t cols = smaller(kTileCols, q.cols - col);
-    args.b = q.b + col / kTileCols * q.panelStride;
-    args.c = op.out[0].as<float>() + q.firstCol + col;
-    for (int64_t t = 0; t < tiles; t++) {
-      const int64_t row = tileBegin(t, tiles, q.places), rows = tileBegin(t + 1, tiles, q.places) - row;
-      args.rowA = rowA + row;
-      args.rowC = rowC + row;
-      multiplyTile(args, rows, cols);
-      finishTile(op, args.rowC, rows, q.firstCol + col, cols);
-    }
-  }
-}
-
 // Columns of the output are cut into parts where blocks alone are too few units.
 GL_SIMD int64_t partCols(int64_t cols, int64_t blocks) {
   int64_t panels = ceilDiv(cols, kTileCols);
   while (panels > 1 && blocks * ceilDiv(cols, panels * kTileCols) < kEnoughUnits) panels = (panels + 1) / 2;
   return panels * kTileCols;
-}
-
-GL_SIMD size_t blockScratch(const Patches &p) {  // the slab and two tables of offsets
-  return static_cast<size_t>(ceilDiv(p.slabSize(), 16) * 64 + 16 * p.blockPlaces());
 }
 
 // ---- conv2d: a unit is a block and a part of the output channels of each group
@@ -189,7 +30,7 @@ static void convolve(const Op &op, int64_t begin, int64_t end, void *scratch) {
   const int64_t co = w.dims[3], groups = op.iattr(attr::conv2d::groups), groupOut = co / groups;
   const int64_t part = partCols(groupOut, p.blocks()), parts = ceilDiv(groupOut, part);
   float *slab = static_cast<float *>(scratch);
-  int64_t *rowA = reinterpret_cast<int64_t *>(slab + ceilDiv(p.slabSize(), 16) * 16), *rowC = rowA + p.blockPlaces();
+  int64_t *rowA = offsetsBehindSlab(p, slab), *rowC = rowA + p.blockPlaces();
   for (int64_t u = begin; u < end; u++) {
     const Block block = openBlock(p, u / parts, op.in[0].as<float>(), slab);
     eachPlace(p, block, [&](int64_t i, int64_t offset, int64_t n, int64_t y, int64_t x) GL_LAMBDA {
@@ -221,7 +62,7 @@ bool planConv2d(const Op &op, KernelPlan &plan) {
   const int64_t groupOut = op.in[1].dims[3] / op.iattr(attr::conv2d::groups);
   onePhase(plan, "conv2d", convolve, p.blocks() * ceilDiv(groupOut, partCols(groupOut, p.blocks())),
            multiplyAdds(op.in[1], op.out[0]) / kMultiplyAddsPerNs * 1.3);
-  plan.scratch = blockScratch(p);
+  plan.scratch = scratchBytes(p, 2 * p.blockPlaces());
   return true;
 }
 
@@ -340,7 +181,7 @@ static void convolveClasses(const Op &op, int64_t begin, int64_t end, void *scra
       const int64_t part = partCols(s.groupIn, p.blocks() * s.strideH * s.strideW), parts = ceilDiv(s.groupIn, part);
       const int64_t units = p.blocks() * parts;
       float *slab = static_cast<float *>(scratch);
-      int64_t *rowA = reinterpret_cast<int64_t *>(slab + ceilDiv(p.slabSize(), 16) * 16);
+      int64_t *rowA = offsetsBehindSlab(p, slab);
       int64_t *rowC = rowA + p.blockPlaces();
       for (int64_t u = larger(0, begin - classBegin); u < smaller(units, end - classBegin); u++) {
         const Block block = openBlock(p, u / parts, op.in[0].as<float>(), slab);
@@ -378,7 +219,7 @@ bool planConv2dInputGrad(const Op &op, KernelPlan &plan) {
       const Patches p = classPatches(op, s, classRows(op, ry), classCols(op, rx));
       if (p.y.grid == 0 || p.x.grid == 0) continue;
       units += p.blocks() * ceilDiv(s.groupIn, partCols(s.groupIn, p.blocks() * s.strideH * s.strideW));
-      const size_t need = blockScratch(p);
+      const size_t need = scratchBytes(p, 2 * p.blockPlaces());
       plan.scratch = need > plan.scratch ? need : plan.scratch;
     }
   const int64_t packed = s.groups * s.kh * s.kw * s.groupOut * s.panels * kTileCols;
@@ -418,7 +259,7 @@ static void sumChunks(const Op &op, int64_t begin, int64_t end, void *scratch) {
   const FilterGrad s = filterGradOf(op);
   const Patches &p = s.p;
   float *slab = static_cast<float *>(scratch);
-  int64_t *rowA = reinterpret_cast<int64_t *>(slab + ceilDiv(p.slabSize(), 16) * 16), *rowC = rowA + s.depth;
+  int64_t *rowA = offsetsBehindSlab(p, slab), *rowC = rowA + s.depth;
   for (int64_t i = 0; i < s.depth; i++) rowC[i] = i * s.co;
   for (int64_t u = begin; u < end; u++) {
     const int64_t chunk = u / s.parts, part = u % s.parts;
@@ -471,7 +312,7 @@ bool planConv2dFilterGrad(const Op &op, KernelPlan &plan) {
   const FilterGrad s = filterGradOf(op);
   onePhase(plan, "conv2dFilterGrad", sumChunks, s.chunks * s.parts,
            multiplyAdds(op.out[0], op.in[1]) / kMultiplyAddsPerNs * 1.3);
-  plan.scratch = static_cast<size_t>(ceilDiv(s.p.slabSize(), 16) * 64 + 16 * s.depth);
+  plan.scratch = scratchBytes(s.p, 2 * s.depth);
   if (s.chunks > 1) {
     const int64_t floats = s.chunks * op.out[0].size;
     plan.workspace = sizeof(float) * static_cast<size_t>(floats);
