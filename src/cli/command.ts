@@ -4,6 +4,9 @@ import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { nearest } from '../errors.js'
 
+/** Exit status of a command that was ended by Ctrl-C: 128 + SIGINT, as shells count. */
+export const interrupted = 130
+
 /** An option with a value: `--name VALUE` or `--name=VALUE`. */
 export interface Option {
   readonly name: string

@@ -1,9 +1,8 @@
 #!/usr/bin/env node
 // The program `gradline`: connects the process (arguments, streams, Ctrl-C, exit status) with main(). It decides nothing.
 
+import { interrupted } from './command.js'
 import { main } from './main.js'
-
-const interrupted = 130 // 128 + SIGINT, as shells count
 
 // Ctrl-C once asks the command to end in good order, twice ends it at once. npx passes the signal on to a program that the
 // terminal has told already, so signals that close together are one key press.
@@ -30,7 +29,7 @@ main(process.argv.slice(2), {
   signal: controller.signal,
 }).then(
   (status) => {
-    process.exitCode = controller.signal.aborted ? interrupted : status
+    process.exitCode = status
   },
   (error: unknown) => {
     console.error(error)

@@ -5,19 +5,20 @@ import { access, constants } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { datasets } from '../data/datasets.js'
 import { fileError, GradlineError } from '../errors.js'
-import { normal } from '../initializers/initializer.js'
 import { writeFileAtomic } from '../io/atomic.js'
 import { conv2d, dense, flatten, type Layer, maxPool2d, relu } from '../layers/index.js'
 import { crossEntropy } from '../losses/index.js'
+import { writeStep } from '../memory.js'
 import { adam } from '../optimizers/index.js'
 import type { Callback } from '../train/callbacks.js'
 import type { EpochEvent, Measures, ProgressEvent, StartEvent } from '../train/events.js'
 import { model } from '../train/model.js'
 import { progress } from '../train/progress.js'
-import { type Command, type Context, integerOption, UsageError, type Values, version } from './command.js'
+import { type Command, type Context, integerOption, interrupted, UsageError, type Values, version } from './command.js'
 
 const allTraining = 60_000
 const heldOut = 5_000
+const firstRate = 0.001
 /** Validation samples of a run on a part of the training data. */
 const heldOutOfPart = 1_000
 
@@ -35,19 +36,19 @@ export const mnist: Command = {
   run,
 }
 
-/** The textbook network of this task: 433,890 parameters, first weights from N(0, 0.01^2), first biases 0. */
-function layers(): Layer[] {
-  const init = normal({ std: 0.01 })
-  return [
-    conv2d(30, 5, { init }), // [28, 28, 1] -> [24, 24, 30]
-    relu(),
-    maxPool2d(2), // [12, 12, 30]
-    flatten(), // [4320]
-    dense(100, { init }),
-    relu(),
-    dense(10, { init }),
-  ]
-}
+/** 433,890 parameters. First weights by the rule of each layer; N(0, 0.01^2) gives 0.980 after 3 epochs, not 0.987. */
+const layers = (): Layer[] => [
+  conv2d(30, 5), // [28, 28, 1] -> [24, 24, 30]
+  relu(),
+  maxPool2d(2), // [12, 12, 30]
+  flatten(), // [4320]
+  dense(100),
+  relu(),
+  dense(10),
+]
+
+/** Learning rate after `done` of `epochs`: half a cosine from the first rate to 0 (Loshchilov & Hutter 2017). */
+const rateAfter = (done: number, epochs: number): number => (firstRate / 2) * (1 + Math.cos((Math.PI * done) / epochs))
 
 interface Settings {
   readonly epochs: number
@@ -90,23 +91,31 @@ async function run(values: Values, { print, note, signal }: Context): Promise<nu
   const seen = new Seen()
   const loss = crossEntropy()
   const metrics = ['accuracy'] as const
+  const optimizer = adam({ lr: firstRate })
+  const lowerRate: Callback = {
+    onEpoch: ({ epoch }) => writeStep(net.updaterOf(optimizer).step, { rate: rateAfter(epoch, epochs) }, net.device),
+  }
+  const facts = {
+    optimizer: `adam, rate ${firstRate} falling to 0 along half a cosine, epoch by epoch`,
+    test: `${test.length.toLocaleString('en')} samples, at the end`,
+  }
   let stopped: string | undefined
   try {
     await net.fit(data, {
       loss,
-      optimizer: adam({ lr: 0.001 }),
+      optimizer,
       metrics,
       epochs,
       batchSize,
       validation: parts.validation,
-      callbacks: [progress({ data: `MNIST, ${test.length.toLocaleString('en')} for the test` }), seen.callback],
+      callbacks: [progress({ facts }), seen.callback, lowerRate],
       signal,
     })
   } catch (error) {
     if (!(error instanceof GradlineError && error.code === 'aborted')) throw error
     stopped = seen.describe()
     note(`  stopped ${stopped}`)
-    if (seen.samples === 0) return 1
+    if (seen.samples === 0) return interrupted
   }
 
   const measured = await net.evaluate(test, { loss, metrics })
@@ -133,7 +142,7 @@ async function run(values: Values, { print, note, signal }: Context): Promise<nu
   }
   print(`test loss ${measured.loss.toFixed(4)}`)
   print(`test accuracy ${accuracyOf(measured).toFixed(4)}`)
-  return 0
+  return stopped === undefined ? 0 : interrupted
 }
 
 /** What a run has reached so far, also when it is stopped. */

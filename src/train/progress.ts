@@ -4,6 +4,7 @@
 
 import { styleText } from 'node:util'
 import { checkOptions, expected } from '../errors.js'
+import type { ProgramMemory } from '../program.js'
 import { type Shape, showShape } from '../shape.js'
 import type { Callback, RunControl } from './callbacks.js'
 import type { EpochEvent, Measures, ProgressEvent, StartEvent } from './events.js'
@@ -18,8 +19,8 @@ export interface ProgressStream {
 }
 
 export interface ProgressOptions {
-  /** Said of the data after their numbers, e.g. 'MNIST, 10 classes'. */
-  data?: string
+  /** More to say before the first step, by name, e.g. { test: '10,000 samples' }. */
+  facts?: Readonly<Record<string, string>>
   /** Default `process.stderr`. */
   stream?: ProgressStream
 }
@@ -35,7 +36,7 @@ const barWidth = 20
  * Colours follow the terminal and NO_COLOR. Columns follow from the metrics of the run.
  */
 export function progress(options: ProgressOptions = {}): Callback {
-  checkOptions('progress', options, ['data', 'stream'])
+  checkOptions('progress', options, ['facts', 'stream'])
   const stream: ProgressStream = options.stream ?? process.stderr
   if (typeof stream.write !== 'function') throw expected('a stream such as process.stderr', 'stream', stream)
   const live = stream.isTTY === true && process.env.TERM !== 'dumb'
@@ -68,9 +69,11 @@ export function progress(options: ProgressOptions = {}): Callback {
     onStart(event: StartEvent, { model }: RunControl): void {
       start = event
       columns = undefined
-      const facts = factsOf(event, model.inputShape, model.outputShape, options.data)
-      const text = facts.map(([name, fact]) => `  ${paint('dim', name.padEnd(8))} ${fact}`).join('\n')
-      line(`${text}\n`)
+      const facts = { ...factsOf(event, model.inputShape, model.outputShape), ...options.facts }
+      const names = Object.keys(facts)
+      const longest = Math.max(...names.map((name) => name.length))
+      const lines = Object.entries(facts).map(([name, fact]) => `  ${paint('dim', name.padEnd(longest))}  ${fact}\n`)
+      line(lines.join(''))
     },
 
     onProgress(event: ProgressEvent): void {
@@ -86,7 +89,12 @@ export function progress(options: ProgressOptions = {}): Callback {
 
     onEpoch(event: EpochEvent): void {
       const row = live ? rowOf(table(event.train), event) : plainEpoch(event, start)
-      line(row + (event.skipped > 0 ? paint('yellow', `  ${skippedText(event.skipped)}`) : ''))
+      line(
+        row +
+          (event.skipped > 0
+            ? paint('yellow', `  ${plural(event.skipped, 'update')} skipped: gradient not finite`)
+            : ''),
+      )
     },
 
     onEnd({ epochs, seconds, stopped }): void {
@@ -109,25 +117,32 @@ export function progress(options: ProgressOptions = {}): Callback {
 type Paint = (format: 'bold' | 'dim' | 'cyan' | 'yellow', text: string) => string
 const plain: Paint = (_format, text) => text
 
-const skippedText = (count: number): string =>
-  `${formatCount(count)} update${count === 1 ? '' : 's'} skipped: gradient not finite`
+const plural = (count: number, noun: string): string => `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`
 
-/** What is known before the first step, as name and text. */
-export function factsOf(start: StartEvent, inputShape: Shape, outputShape: Shape, data?: string): [string, string][] {
+/** What is known before the first step, by name. */
+export function factsOf(start: StartEvent, inputShape: Shape, outputShape: Shape): Record<string, string> {
   const { memory, parameters, samples, validationSamples } = start
   const held = validationSamples > 0 ? ` + ${formatCount(validationSamples)} for validation` : ''
-  const { param, grad, opt, act, data: dataBytes, total } = memory
-  const parts = Object.entries({ weights: param, gradients: grad, optimizer: opt, activations: act, data: dataBytes })
-  const shares = [...parts, ['other', total - param - grad - opt - act - dataBytes] as const]
-    .filter(([, bytes]) => bytes > 0.01 * total)
-    .map(([name, bytes]) => `${name} ${mebibytes(bytes)}`)
-  return [
-    ['device', start.device],
-    ['data', `${formatCount(samples)} samples for training${held}${data ? `; ${data}` : ''}`],
-    ['model', `${formatCount(parameters)} parameters, ${showShape(inputShape)} -> ${showShape(outputShape)}`],
-    ['train', `${start.epochs} epochs of ${formatCount(start.stepsPerEpoch)} steps, batch ${start.batchSize}`],
-    ['memory', `${mebibytes(total)} MiB = ${shares.join(' + ')}`],
-  ]
+  return {
+    device: start.device,
+    data: `${formatCount(samples)} samples for training${held}`,
+    model: `${formatCount(parameters)} parameters, ${showShape(inputShape)} -> ${showShape(outputShape)}`,
+    run: `${plural(start.epochs, 'epoch')} of ${plural(start.stepsPerEpoch, 'step')}, batch ${start.batchSize}`,
+    memory: memoryText(memory),
+  }
+}
+
+const memoryUses = { param: 'weights', grad: 'gradients', opt: 'optimizer', act: 'activations', data: 'data' } as const
+const usesShown = 4
+
+// The total and its largest parts: `66.4 MiB: data 41.3, activations 16.8, ...`.
+function memoryText({ total, ...bytes }: ProgramMemory): string {
+  const mebibytes = (size: number): string => (size / 2 ** 20).toFixed(1)
+  const uses = Object.keys(memoryUses) as (keyof typeof memoryUses)[]
+  const shown = uses.sort((a, b) => bytes[b] - bytes[a]).slice(0, usesShown)
+  const other = shown.reduce((rest, use) => rest - bytes[use], total)
+  const parts = shown.map((use) => `${memoryUses[use]} ${mebibytes(bytes[use])}`)
+  return `${mebibytes(total)} MiB: ${parts.join(', ')}, other ${mebibytes(other)}`
 }
 
 /** One column of the table of epochs. */
@@ -249,5 +264,3 @@ export function formatDuration(seconds: number, rough = false): string {
   const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60]
   return hours > 0 ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`
 }
-
-const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1)

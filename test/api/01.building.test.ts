@@ -131,7 +131,7 @@ describe('a model', () => {
     expect(variance).toEqual([1, 1, 1, 1])
   })
 
-  it('names nested layers by their path and takes given names', async () => {
+  it('names nested layers by their path, numbers them by kind and takes given names', async () => {
     const block = () => sequential([dense(4), relu(), dense(4)], { name: 'block' })
     const net = model([4], [block(), sequential([dense(3), sequential([dense(3)])]), dense(2, { name: 'head' })])
     expect([...(await net.weights()).keys()]).toEqual([
@@ -139,10 +139,10 @@ describe('a model', () => {
       'block.dense1.bias',
       'block.dense2.weight',
       'block.dense2.bias',
-      'sequential1.dense1.weight',
-      'sequential1.dense1.bias',
-      'sequential1.sequential1.dense1.weight',
-      'sequential1.sequential1.dense1.bias',
+      'sequential2.dense1.weight',
+      'sequential2.dense1.bias',
+      'sequential2.sequential1.dense1.weight',
+      'sequential2.sequential1.dense1.bias',
       'head.weight',
       'head.bias',
     ])

@@ -142,48 +142,69 @@ describe('first weights', () => {
   })
 })
 
-// 1000 standard normal samples of 100 features through five layers of 100 units. Expected values come from one float64 run
-// with other random numbers, hence the bands.
+// 1000 standard normal samples of 100 features through five layers of 100 units. One draw of the weights moves the spread of
+// the last layer by 20 %, so means over eight seeds are compared with means over 24 seeds of a float64 program.
 describe('activations through five layers', () => {
-  function layersOf(activation: (x: Tensor) => Tensor, init: Initializer): Float32Array[] {
-    const program = record(
-      () => {
-        let x = ops.randomNormal([1000, 100])
-        return Array.from({ length: 5 }, () => {
-          x = activation(ops.matmul(x, init([100, 100], { in: 100, out: 100 })))
-          return x
-        })
-      },
-      {},
-      { seed: 7 },
-    )
-    return program.runSync().map(({ data }) => data as Float32Array)
+  function layersOf(activation: (x: Tensor) => Tensor, init: Initializer): Float32Array[][] {
+    return Array.from({ length: 8 }, (_, seed) => {
+      const program = record(
+        () => {
+          let x = ops.randomNormal([1000, 100])
+          return Array.from({ length: 5 }, () => {
+            x = activation(ops.matmul(x, init([100, 100], { in: 100, out: 100 })))
+            return x
+          })
+        },
+        {},
+        { seed },
+      )
+      return program.runSync().map(({ data }) => data as Float32Array)
+    })
   }
   const saturated = (data: Float32Array): number =>
     data.filter((value) => value < 0.05 || value > 0.95).length / data.length
-  const within = (value: number, from: number, to: number): void => {
-    expect(value).toBeGreaterThan(from)
-    expect(value).toBeLessThan(to)
+  const near = (values: number[], wanted: number, share: number): void => {
+    expect(Math.abs(values.reduce((sum, value) => sum + value, 0) / values.length / wanted - 1)).toBeLessThan(share)
   }
 
   it('sigmoid: saturated with std 1, all alike with 0.01, alive with 1/sqrt(n)', () => {
     const wide = layersOf(ops.sigmoid, normal({ std: 1 }))
-    within(saturated(wide[0]!), 0.75, 0.79)
-    within(saturated(wide[4]!), 0.65, 0.73)
-    const narrow = moments(layersOf(ops.sigmoid, normal({ std: 0.01 }))[4]!)
-    within(narrow.mean, 0.48, 0.52)
-    within(narrow.std, 0.011, 0.015)
-    const lecun = layersOf(ops.sigmoid, lecunNormal())[4]!
-    within(moments(lecun).std, 0.1, 0.135)
-    expect(saturated(lecun)).toBeLessThan(0.001)
+    near(
+      wide.map((layers) => saturated(layers[0]!)),
+      0.767,
+      0.01,
+    )
+    near(
+      wide.map((layers) => saturated(layers[4]!)),
+      0.65,
+      0.08,
+    )
+    const narrow = layersOf(ops.sigmoid, normal({ std: 0.01 })).map((layers) => moments(layers[4]!))
+    near(
+      narrow.map(({ mean }) => mean),
+      0.5,
+      0.01,
+    )
+    near(
+      narrow.map(({ std }) => std),
+      0.0122,
+      0.1,
+    )
+    const lecun = layersOf(ops.sigmoid, lecunNormal()).map((layers) => layers[4]!)
+    near(
+      lecun.map((data) => moments(data).std),
+      0.118,
+      0.1,
+    )
+    for (const data of lecun) expect(saturated(data)).toBeLessThan(0.001)
   })
 
   it('relu: He keeps the spread, 1/sqrt(n) loses it, 2/sqrt(n) blows it up', () => {
-    const last = (init: Initializer) => moments(layersOf(ops.relu, init)[4]!).std
-    within(last(normal({ std: 0.01 })), 1.1e-6, 2.2e-6)
-    within(last(lecunNormal()), 0.12, 0.23)
-    within(last(heNormal()), 0.7, 1.3)
-    within(last(normal({ std: 2 / Math.sqrt(100) })), 2.9, 5.4)
+    const last = (init: Initializer) => layersOf(ops.relu, init).map((layers) => moments(layers[4]!).std)
+    near(last(normal({ std: 0.01 })), 1.38e-6, 0.15)
+    near(last(lecunNormal()), 0.138, 0.15)
+    near(last(heNormal()), 0.783, 0.15)
+    near(last(normal({ std: 2 / Math.sqrt(100) })), 4.43, 0.15)
   })
 })
 

@@ -65,8 +65,8 @@ describe.each(everyDevice())('on $name', ({ on }) => {
   it('keeps running statistics with the weight of the OLD value, and the unbiased variance', () => {
     const [rows, c, keep] = [10, 3, 0.9]
     const running = {
-      mean: variable([c], { name: 'mean', device: on }),
-      variance: variable([c], { name: 'variance', value: 1, device: on }),
+      mean: variable([c], { name: 'mean' }),
+      variance: variable([c], { name: 'variance', value: 1 }),
     }
     const program = record(
       ({ x }) => {

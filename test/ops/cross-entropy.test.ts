@@ -44,7 +44,7 @@ describe.each(everyDevice())('on $name', ({ on }) => {
       options,
     )
     for (let r = 0; r < 33; r++) {
-      const sum = p!.slice(10 * r, 10 * r + 10).reduce((a, b) => a + b, 0)
+      const sum = Array.from(p!.slice(10 * r, 10 * r + 10)).reduce((a, b) => a + b, 0)
       expect(Math.abs(sum - 1)).toBeLessThan(1e-6)
     }
     p!.forEach((v, i) => {

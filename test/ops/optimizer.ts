@@ -34,6 +34,8 @@ export interface Trained {
 /** Parameters in a region of their own, congruent regions for their moments, and the update as a program writes it. */
 export class Optimized {
   readonly variables: readonly Variable[]
+  /** Of each moment the part of every parameter. */
+  readonly moments: readonly (readonly Variable[])[]
   readonly step: Variable = stepState('optimizer')
   readonly #params = new Region('param', 'params')
   readonly #moments: readonly Region[]
@@ -44,11 +46,7 @@ export class Optimized {
     this.#rule = rule
     this.#moments = Array.from({ length: count }, (_, i) => new Region('opt', `moments${i}`))
     this.variables = shapes.map((shape, i) => this.#params.add(`p${i}`, shape, 'float32'))
-    for (const region of this.#moments) {
-      shapes.forEach((shape, i) => {
-        region.add(`m${i}`, shape, 'float32')
-      })
-    }
+    this.moments = this.#moments.map((region) => shapes.map((shape, i) => region.add(`m${i}`, shape, 'float32')))
   }
 
   /** Inside record(): one update by the gradients given for the first variables; others stay as they are. */
@@ -150,8 +148,12 @@ export function randomSetup(rule: Rule, shapes: readonly Shape[], steps: number,
   return { rule, shapes, rate: () => 0.01, start, gradients: Array.from({ length: steps }, list), ...rest }
 }
 
-/** 30 updates on f(x, y) = x^2 / 20 + y^2 from (-7, 2): where they end. */
-export function descend(rule: Rule, rate: number, options: ProgramOptions = {}): number[] {
+/** 30 updates on f(x, y) = x^2 / 20 + y^2 from (-7, 2): where they end, and with which first moment. */
+export function descend(
+  rule: Rule,
+  rate: number,
+  options: ProgramOptions = {},
+): { ended: number[]; velocity: number[] } {
   const on = device(options.device)
   const optimized = new Optimized(rule, [[1], [1]])
   const [x, y] = optimized.variables as [Variable, Variable]
@@ -169,5 +171,6 @@ export function descend(rule: Rule, rate: number, options: ProgramOptions = {}):
   writeStep(optimized.step, { rate }, on)
   program.runManySync(30)
   program.close()
-  return [x, y].map((variable) => read(variable)[0]!)
+  const first = (variables: readonly Variable[] = []): number[] => variables.map((variable) => read(variable)[0]!)
+  return { ended: first([x, y]), velocity: first(optimized.moments[0]) }
 }

@@ -1,0 +1,121 @@
+// The passes: what each does to a program and where it must not, and the cut of what nobody reads.
+import { describe, expect, it } from 'vitest'
+import { assign, grad, ops, record, type Tensor, variable } from '../../src/index.js'
+import { addon } from '../../src/native.js'
+import { type PassName, passNames } from '../../src/passes.js'
+import { layoutOf } from '../native/bytes.js'
+
+type Fn = (inputs: Record<string, Tensor>) => Tensor | Tensor[]
+
+/** Names of the ops of a program in order, epilogues after a bar: `matmul|add|relu`. */
+function opsOf(fn: Fn, inputs: Record<string, number[]>, without: readonly PassName[] = []): string[] {
+  const table = addon().ops()
+  const { bytes } = record(fn as never, inputs, { without })
+  const view = new DataView(bytes.buffer)
+  const { at, ops: nodes } = layoutOf(bytes)
+  return nodes.map(({ opcode, epilogues }, i) => {
+    expect(epilogues.length).toBe(view.getUint32(at.ops + 232 * i + 16, true))
+    return [opcode, ...epilogues].map((code) => table[code]!.name).join('|')
+  })
+}
+
+const shapes = { x: [4, 3], w: [3, 5], b: [5] }
+const dense: Fn = ({ x, w, b }) => ops.relu(ops.add(ops.matmul(x!, w!), b!))
+
+describe('fusion', () => {
+  it('moves bias and activation onto the product', () => {
+    expect(opsOf(dense, shapes)).toEqual(['matmul|add|relu'])
+    expect(opsOf(dense, shapes, ['fuseActivation'])).toEqual(['matmul|add', 'relu'])
+    expect(opsOf(dense, shapes, ['fuseBias', 'fuseActivation'])).toEqual(['matmul', 'add', 'relu'])
+    expect(opsOf(({ x, w, b }) => ops.relu(ops.add(b!, ops.matmul(x!, w!))), shapes)).toEqual(['matmul|add|relu'])
+  })
+
+  it('moves the derivative of an activation onto the product before it', () => {
+    const net: Fn = ({ x, w, v }) => grad(ops.sum(ops.matmul(ops.tanh(ops.matmul(x!, w!)), v!)), [w!])
+    const sizes = { x: [4, 3], w: [3, 5], v: [5, 2] }
+    expect(opsOf(net, sizes)).toContain('matmul|tanhGrad')
+    expect(opsOf(net, sizes, ['fuseActivationGrad'])).toContain('tanhGrad')
+  })
+
+  it('leaves a product alone that is read twice, returned, or not fit by the operand', () => {
+    const twice: Fn = ({ x, w }) => {
+      const y = ops.matmul(x!, w!)
+      return [ops.add(ops.relu(y), y)]
+    }
+    expect(opsOf(twice, shapes)[0]).toBe('matmul')
+    const returned: Fn = ({ x, w }) => {
+      const y = ops.matmul(x!, w!)
+      return [y, ops.relu(y)]
+    }
+    expect(opsOf(returned, shapes)).toEqual(['matmul', 'relu'])
+    const column: Fn = ({ x, w, c }) => ops.add(ops.matmul(x!, w!), c!)
+    expect(opsOf(column, { ...shapes, c: [4, 1] })).toEqual(['matmul', 'add'])
+    const wider: Fn = ({ x, w, c }) => ops.add(ops.matmul(x!, w!), c!)
+    expect(opsOf(wider, { ...shapes, c: [2, 4, 5] })).toEqual(['matmul', 'add'])
+  })
+
+  it('leaves a product alone when an effect stands between it and its epilogue', () => {
+    const v = variable([5], { value: 1 })
+    const between: Fn = ({ x, w }) => {
+      const y = ops.matmul(x!, w!)
+      assign(v, ops.scale(v, 2))
+      return [ops.add(y, v)]
+    }
+    const program = record(between as never, { x: [4, 3], w: [3, 5] }) as unknown as {
+      runSync: (inputs: object) => Tensor[]
+    }
+    expect(opsOf(between, { x: [4, 3], w: [3, 5] })[0]).toBe('matmul')
+    const ones = { x: new Float32Array(12).fill(1), w: new Float32Array(15).fill(1) }
+    expect(program.runSync(ones)[0]!.data[0]).toBe(5)
+  })
+
+  it('stops at four epilogues', () => {
+    const long: Fn = ({ x, w, b }) => {
+      let y = ops.matmul(x!, w!)
+      for (let i = 0; i < 6; i++) y = ops.add(y, b!)
+      return y
+    }
+    expect(opsOf(long, shapes)).toEqual(['matmul|add|add|add|add', 'add', 'add'])
+  })
+})
+
+describe('folding', () => {
+  it('computes constants while recording', () => {
+    const constant: Fn = () => ops.scale(ops.broadcast(ops.reshape(ops.scale(ops.fill([1], 2), 3, 1), []), [4]), 0.5)
+    expect(opsOf(constant, {})).toEqual(['fill'])
+    expect(opsOf(constant, {}, ['foldConstants'])).toEqual(['fill', 'scale', 'broadcast', 'scale'])
+    for (const without of [[], ['foldConstants' as const]]) {
+      expect(Array.from(record(() => constant({}) as Tensor, {}, { without }).runSync().data)).toEqual([
+        3.5, 3.5, 3.5, 3.5,
+      ])
+    }
+  })
+
+  it('the gradient of a mean is one number', () => {
+    expect(opsOf(({ x }) => grad(ops.mean(x!), [x!]), { x: [4, 3] })).toEqual(['fill'])
+  })
+})
+
+describe('what nobody reads', () => {
+  it('is not computed', () => {
+    const wasteful: Fn = ({ x }) => {
+      ops.exp(ops.neg(x!))
+      const [, used] = [ops.tanh(x!), ops.relu(x!)]
+      return used!
+    }
+    for (const without of [[], passNames]) expect(opsOf(wasteful, { x: [3] }, without)).toEqual(['relu'])
+  })
+
+  it('is computed all the same where it has an effect', () => {
+    const v = variable([3])
+    const effect: Fn = ({ x }) => {
+      assign(v, ops.exp(x!))
+      return []
+    }
+    expect(opsOf(effect, { x: [3] })).toEqual(['exp', 'copy'])
+  })
+})
+
+it('a pass that does not exist is an error', () => {
+  expect(() => opsOf(dense, shapes, ['fuseAll' as PassName])).toThrow(/one of foldConstants.*received "fuseAll"/)
+})

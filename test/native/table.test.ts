@@ -1,0 +1,70 @@
+// One table of ops in two languages: names, attributes, arity and flags agree, and so do the records programs are made of.
+import { describe, expect, it } from 'vitest'
+import { recordSizes } from '../../src/encode.js'
+import { type ops, record } from '../../src/index.js'
+import { addon } from '../../src/native.js'
+import { opTable } from '../../src/op.js'
+import { stepBytes } from '../../src/step.js'
+import { cases } from '../ops/cases.js'
+import { onRef, recordRow } from '../ops/harness.js'
+import { Optimized } from '../ops/optimizer.js'
+import { layoutOf } from './bytes.js'
+
+const native = addon().ops()
+const flag = { inPlace: 1, effect: 2, epilogue: 4 }
+
+describe('the native table of ops', () => {
+  it('has the ops of the TypeScript table, but for views', () => {
+    const here = [...opTable().values()].filter((op) => !op.alias).map(({ name }) => name)
+    expect(native.map(({ name }) => name).sort()).toEqual(here.sort())
+  })
+
+  it.each(native.map((op) => [op.name, op] as const))('%s', (name, { attrs, flags, outputs }) => {
+    const op = opTable().get(name)!
+    expect(attrs).toEqual(op.attrs)
+    expect({ inPlace: (flags & flag.inPlace) !== 0, epilogue: (flags & flag.epilogue) !== 0 }).toEqual({
+      inPlace: op.inPlace,
+      epilogue: op.epilogue,
+    })
+    expect((flags & flag.effect) !== 0).toBe(op.effect !== undefined)
+    if (op.effect) expect(outputs).toBe(op.effect.length)
+  })
+
+  it('has the arity that recorded programs use', () => {
+    const used = new Set<string>()
+    const check = (bytes: Uint8Array): void => {
+      for (const { opcode, inputs, outputs, epilogues } of layoutOf(bytes).ops) {
+        const op = native[opcode]!
+        used.add(op.name)
+        expect({ op: op.name, outputs }).toEqual({ op: op.name, outputs: op.outputs })
+        expect({ op: op.name, fits: op.inputs[0] <= inputs && inputs <= op.inputs[1] }).toEqual({
+          op: op.name,
+          fits: true,
+        })
+        for (const code of epilogues) expect(native[code]!.flags & flag.epilogue).toBe(flag.epilogue)
+      }
+    }
+    for (const row of cases) check(recordRow(row, { device: onRef(), without: [] }, false).program.bytes)
+    for (const kind of ['sgd', 'momentum', 'adam'] as const) {
+      const rule = { kind, beta: 0.9, nesterov: false, rateOutside: false, beta1: 0.9, beta2: 0.999, eps: 1e-8 }
+      const optimized = new Optimized(rule, [[3]])
+      const update = ({ g }: { g: Parameters<typeof ops.neg>[0] }): [] => {
+        optimized.update([g])
+        return []
+      }
+      check(record(update, { g: [3] }, { step: optimized.step }).bytes)
+    }
+    expect(native.map(({ name }) => name).filter((name) => !used.has(name))).toEqual([])
+  })
+
+  it('has families that are the files of the oracle', () => {
+    const families = [...new Set(native.map(({ family }) => family))].sort()
+    expect(families).toEqual(
+      ['conv', 'elementwise', 'loss', 'matmul', 'move', 'norm', 'pool', 'random', 'reduce', 'update'].sort(),
+    )
+  })
+})
+
+it('records have the sizes that the encoder writes', () => {
+  expect(addon().layout()).toEqual({ ...recordSizes, StepState: stepBytes })
+})
