@@ -17,7 +17,7 @@ export interface MomentumOptions extends ClipOptions {
 }
 
 function withVelocity(kind: string, nesterov: boolean, options: MomentumOptions): Optimizer {
-  checkOptions(kind, options, ['lr', 'beta', 'rateOutside', 'clipNorm', 'clipValue'])
+  checkOptions(kind, options, ['lr', 'schedule', 'beta', 'rateOutside', 'clipNorm', 'clipValue'])
   const beta = checkFinite(`beta of ${kind}`, options.beta ?? 0.9, { min: 0, below: 1 })
   const form = { beta, nesterov, rateOutside: options.rateOutside ?? false }
   return optimizer(kind, options.lr ?? 0.01, options, ['velocity'], (clipValue) => (param, slots, gradient, step) => {
