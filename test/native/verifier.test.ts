@@ -59,12 +59,11 @@ const programs: Record<string, () => Uint8Array> = {
   },
   'a schedule': () => {
     const p = variable([5])
-    const schedule = chain([warmup({ steps: 3 }), cosineRestarts({ period: 2, multiplier: 1.5 })])
-    const [a, b] = [schedule, table([1, 2, 3], { unit: 'epoch' })].map((schedule) => new Updater(sgd({ schedule })))
+    const parts = [table([1, 2, 3]), warmup({ steps: 3 }), cosineRestarts({ period: 2, multiplier: 1.5 })]
+    const updater = new Updater(sgd({ schedule: chain(parts) }))
     return record(
       () => {
-        a?.apply([p], [ops.fill([5], 1)])
-        b?.apply([p], [ops.fill([5], 1)])
+        updater.apply([p], [ops.fill([5], 1)])
         return ops.add(p, 0)
       },
       {},
