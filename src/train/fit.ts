@@ -156,6 +156,7 @@ export class Loop {
     ) as [StepProgram, StepProgram | undefined]
     const control: RunControl = {
       model,
+      updater,
       stop: (reason) => {
         this.#stopReason = reason
       },
@@ -167,8 +168,10 @@ export class Loop {
     signal?.addEventListener('abort', onAbort)
     try {
       await model.initialize()
-      // Each run begins an epoch of its own, also after one that was aborted in the middle.
-      writeStep(updater.step, { cursor: 0 }, model.device)
+      // Each run begins an epoch of its own, also after one that was aborted in the middle: with an order and, for a
+      // schedule by epochs, a number of its own.
+      const { cursor, epoch } = readStep(updater.step)
+      writeStep(updater.step, { cursor: 0, epoch: cursor > 0 ? epoch + 1 : epoch }, model.device)
       const start = this.#startEvent(main, rest)
       this.#emit(start)
       for (const callback of callbacks) await callback.onStart?.(start, control)
