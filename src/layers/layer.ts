@@ -1,11 +1,11 @@
 // What a layer is: a function of a tensor and a scope. The scope gives it parameters, state and a name; the layer itself
 // holds nothing, so recording it again for another batch size finds the same parameters under the same names.
 
-import { expected, GradlineError } from '../errors.js'
+import { checkOptions, expected, GradlineError } from '../errors.js'
 import { currentGraph } from '../graph.js'
 import { type Fans, fansOf, type Initializer } from '../initializers/initializer.js'
 import { type Shape, sameShape, showShape } from '../shape.js'
-import { Region, type Tensor, type Variable } from '../tensor.js'
+import { Region, Tensor, type Variable } from '../tensor.js'
 
 /** 'train' updates running statistics and drops units; 'predict' does neither. */
 export type Mode = 'train' | 'predict'
@@ -41,6 +41,7 @@ export class Weights {
   obtain(region: Region, path: string, shape: Shape, initializer: Initializer, fans: Fans): Variable {
     const known = this.entries.get(path)
     if (!known) {
+      if (typeof initializer !== 'function') throw expected('an initializer such as heNormal()', path, initializer)
       const variable = region.add(path, shape, 'float32')
       this.entries.set(path, { path, variable, initializer, fans })
       return variable
@@ -100,11 +101,14 @@ const passedOver = new Set(['batchNorm', 'dropout', 'maxPool2d', 'avgPool2d', 'g
 /** Runs a layer under its name, so that ops and errors carry the path. */
 export function applyLayer(applied: Layer, x: Tensor, scope: Scope): Tensor {
   const name = scope.path.slice(scope.path.lastIndexOf('.') + 1)
-  return currentGraph('a layer').inLayer(name, () => applied(x, scope))
+  const y: unknown = currentGraph('a layer').inLayer(name, () => applied(x, scope))
+  if (!(y instanceof Tensor)) throw expected('a tensor', `the result of ${scope.path}`, y)
+  return y
 }
 
 /** Layers one after the other. Names them by kind and number: dense1, conv2d1, dense2. */
 export function sequential(layers: readonly Layer[], options: { name?: string } = {}): Layer {
+  checkOptions('sequential', options, ['name'])
   return layer('sequential', (x, scope) => walk(layers, x, scope).at(-1)?.output ?? x, options.name)
 }
 
@@ -123,11 +127,14 @@ export function walk(layers: readonly Layer[], x: Tensor, scope: Scope): Step[] 
   })
   const counts = new Map<string, number>()
   const steps: Step[] = []
+  const names = new Set<string>()
   layers.forEach((each, i) => {
     const kind = kinds[i] as string
     const count = (counts.get(kind) ?? 0) + 1
     counts.set(kind, count)
     const name = each.label ?? `${kind}${count}`
+    if (names.has(name)) throw expected('a name that no other layer has', `layer ${i + 1}`, name)
+    names.add(name)
     const input = steps.at(-1)?.output ?? x
     try {
       const output = applyLayer(each, input, scope.child(name, [...kinds.slice(i + 1), ...scope.next]))
