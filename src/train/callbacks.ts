@@ -63,7 +63,8 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
   const patience = checkInteger('patience', options.patience ?? 3, { min: 1 })
   const unit = checkOneOf('unit of earlyStopping', options.unit ?? 'epoch', ['epoch', 'step'])
   const minDelta = checkFinite('minDelta', options.minDelta ?? 0, { min: 0 })
-  const sign = (options.mode ?? (monitor === 'loss' ? 'min' : 'max')) === 'min' ? 1 : -1
+  const mode = checkOneOf('mode', options.mode ?? (monitor === 'loss' ? 'min' : 'max'), ['min', 'max'])
+  const sign = mode === 'min' ? 1 : -1
   if (options.restoreOptimizer && !options.restoreBest) {
     throw expected('restoreBest: true beside it', 'restoreOptimizer of earlyStopping', options)
   }

@@ -70,7 +70,7 @@ export async function lrFinder(net: Model, data: Dataset, options: LrFinderOptio
   const program = net.program(
     'lrFinder',
     () => {
-      const { inputs, labels } = drawBatch(data, batch, 'epoch', updater.step)
+      const { inputs, labels } = drawBatch(data, batch, 'epoch', net.device, updater.step)
       const value = loss(net.apply(inputs, 'train'), labels as Tensor)
       updater.apply(net.params, grad(value, net.params))
       return value
@@ -82,8 +82,8 @@ export async function lrFinder(net: Model, data: Dataset, options: LrFinderOptio
   try {
     let mean = 0
     while (losses.length < steps && !diverged(smoothed, divergence)) {
-      for (const output of await program.runMany(Math.min(chunk, steps - losses.length))) {
-        const value = output.item()
+      const { series } = await program.runMany(Math.min(chunk, steps - losses.length))
+      for (const value of series('')) {
         mean = memory * mean + (1 - memory) * value
         losses.push(value)
         smoothed.push(mean / (1 - memory ** losses.length))

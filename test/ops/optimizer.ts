@@ -87,7 +87,7 @@ export function train(setup: Setup, options: ProgramOptions = {}): Trained {
     write(variable, setup.start[i]!, on)
   })
   const norms = setup.gradients.map((gradients, i) => {
-    writeStep(optimized.step, { rate: setup.schedule ? Number.NaN : setup.rate(i) }, on)
+    writeStep(optimized.step, { rate: setup.schedule ? 1e6 : setup.rate(i) }, on)
     program.runSync(Object.fromEntries(gradients.map((g, j) => [`g${j}`, g])))
     return readStep(optimized.step).gradNorm
   })
