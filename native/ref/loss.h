@@ -1,6 +1,8 @@
 // Softmax and cross entropy in one op, so that the loss comes from the logits and never from log of a rounded
 // probability. One value per row: averaging over the batch is an op of its own.
 #pragma once
+#include <cmath>
+
 #include "norm.h"
 
 namespace gradline::ref {
@@ -73,6 +75,16 @@ void oneHot(const Op &op) {
     if (label[r] == ignore) continue;
     if (label[r] < 0 || label[r] >= k) return report(op, Fault::labelOutOfRange, r, label[r], k);
     y[label[r]] = T(1);
+  }
+}
+
+// x -> y = x, reporting the first element that is NaN or infinite
+template <class T>
+void requireFinite(const Op &op) {
+  for (int64_t i = 0; i < op.in[0].size; i++) {
+    const T x = op.in[0].as<T>()[i];
+    if (!std::isfinite(x)) return report(op, Fault::notFinite, i, std::isnan(x) ? 0 : x > 0 ? 1 : -1, 0);
+    op.out[0].as<T>()[i] = x;
   }
 }
 

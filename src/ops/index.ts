@@ -17,7 +17,7 @@ export {
 } from './activations.js'
 export * from './conv.js'
 export * from './elementwise.js'
-export { accuracy, meanSquaredError, oneHot, softmaxCrossEntropy } from './loss.js'
+export { accuracy, meanSquaredError, oneHot, requireFinite, softmaxCrossEntropy } from './loss.js'
 export * from './matmul.js'
 export {
   assign,
