@@ -76,8 +76,8 @@ export function elementLoss(
 
 // [n] and [n, 1] are the same targets; no other shapes are matched, since broadcasting would pair wrong elements.
 function shaped(kind: string, prediction: Tensor, target: Tensor): Tensor {
-  const plain = (shape: Shape): Shape => (shape.at(-1) === 1 ? shape.slice(0, -1) : shape)
-  if (!sameShape(plain(prediction.shape), plain(target.shape))) {
+  const [a, b] = [prediction.shape, target.shape]
+  if (!sameShape(a, b) && !sameShape(a, [...b, 1]) && !sameShape([...a, 1], b)) {
     throw new GradlineError(
       'shape',
       `Expected targets ${showShape(prediction.shape)} for ${kind} of a prediction of that shape but received ` +
