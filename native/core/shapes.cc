@@ -244,6 +244,8 @@ void Rules::check() {
     case OpCode::sign:
     case OpCode::exp:
     case OpCode::log:
+    case OpCode::log1p:
+    case OpCode::erf:
     case OpCode::sqrt:
     case OpCode::scale:
     case OpCode::relu:
@@ -341,6 +343,16 @@ void Rules::check() {
       if (labels.dtype == DType::i32) return hasShape(labels, {wide.dims[0]});
       isFloat(labels);
       return sameShape(labels, wide);
+    }
+    case OpCode::oneHot: {
+      const Tensor &labels = in(0), &rows = out();
+      isType(labels, DType::i32);
+      isFloat(rows);
+      bool same = rows.rank == labels.rank + 1;
+      for (int i = 0; same && i < labels.rank; i++) same = rows.dims[i] == labels.dims[i];
+      require(same && rows.channels() <= kMaxI32, "labels [...] give [..., k] and k fits an i32");
+      integer(attr::oneHot::ignore, -int64_t{kMaxI32} - 1, kMaxInteger);
+      return;
     }
     case OpCode::dropout:
       isFloat(in(0));

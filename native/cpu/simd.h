@@ -274,6 +274,32 @@ GL_SIMD Vec log(Vec x) {
   return select((bits << 1) == 0, set1(-__builtin_inff()), y);
 }
 
+// log(1 + x), 3 ulp. With u = 1 + x rounded, log(u) / (u - 1) varies so slowly that the error of u cancels (Kahan).
+GL_SIMD Vec log1p(Vec x) {
+  const Vec u = isolate(1.0f + x), d = u - 1.0f;
+  const Vec y = log(u) * (x / d);
+  return select((d == 0.0f) | (x == __builtin_inff()), x, y);
+}
+
+// Error function, 2 ulp: a polynomial in x^2 below 0.921875, else 1 - e^-q(|x|); from 4 on it is 1 in 32 bits.
+GL_SIMD Vec erf(Vec x) {
+  const Vec a = abs(x), z = a * a;
+  Vec p = 8.37010011e-5f * z - 8.14270403e-4f;
+  p = p * z + 5.20103239e-3f;
+  p = p * z - 2.68593989e-2f;
+  p = p * z + 0.112836957f;
+  p = p * z - 0.376126349f;
+  p = p * z + 0.128379166f;
+  const Vec t = minOf(set1(4.0f), a);  // a NaN passes: it is the second argument
+  Vec q = -1.96781199e-4f * t + 3.05147818e-3f;
+  q = q * t - 2.22597755e-2f;
+  q = q * t + 0.103999592f;
+  q = q * t + 0.637104988f;
+  q = q * t + 1.12772143f;
+  q = q * t + 1.84630961e-4f;
+  return withSign(select(a < 0.921875f, a * p + a, 1.0f - exp(-q)), signOf(x));
+}
+
 // Hyperbolic tangent, 2 ulp: a polynomial below 0.625, else 1 - 2 / (e^2x + 1).
 GL_SIMD Vec tanh(Vec x) {
   const Vec a = abs(x), z = a * a;

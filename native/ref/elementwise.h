@@ -31,6 +31,14 @@ T log(T x) {
   return std::log(x);
 }
 template <class T>
+T log1p(T x) {
+  return std::log1p(x);
+}
+template <class T>
+T erf(T x) {
+  return std::erf(x);
+}
+template <class T>
 T sqrt(T x) {
   return std::sqrt(x);
 }
@@ -146,6 +154,14 @@ void exp(const Op &op) {
 template <class T>
 void log(const Op &op) {
   mapUnary<T>(op, scalar::log<T>);
+}
+template <class T>
+void log1p(const Op &op) {
+  mapUnary<T>(op, scalar::log1p<T>);
+}
+template <class T>
+void erf(const Op &op) {
+  mapUnary<T>(op, scalar::erf<T>);
 }
 template <class T>
 void sqrt(const Op &op) {

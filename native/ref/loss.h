@@ -62,6 +62,22 @@ void softmaxCrossEntropyGrad(const Op &op) {
   }
 }
 
+// labels i32 [...] -> y [..., k]: a row of zeros but for the 1 at the label. The label `ignore` gives a row of zeros;
+// any other label outside [0, k) fails the step.
+template <class T>
+void oneHot(const Op &op) {
+  const int64_t k = op.out[0].channels();
+  const double ignore = op.attr[attr::oneHot::ignore];
+  const int32_t *label = op.in[0].as<int32_t>();
+  T *y = op.out[0].as<T>();
+  for (int64_t r = 0; r < op.in[0].size; r++, y += k) {
+    for (int64_t c = 0; c < k; c++) y[c] = T(0);
+    if (label[r] == ignore) continue;
+    if (label[r] < 0 || label[r] >= k) return report(op, Fault::labelOutOfRange, r, label[r], k);
+    y[label[r]] = T(1);
+  }
+}
+
 // x -> y = x, reporting the first element that is NaN or infinite
 template <class T>
 void requireFinite(const Op &op) {

@@ -105,6 +105,7 @@ export function toLabels(
   labelShape: readonly number[] | undefined,
   rows: number,
   name: string,
+  ignoreLabel?: number,
 ): DataArray {
   let data: Float32Array | Int32Array
   let shape: readonly number[]
@@ -124,7 +125,7 @@ export function toLabels(
     }
     shape = labelShape ?? [rows, width]
   } else {
-    data = toClassLabels(labels, name)
+    data = toClassLabels(labels, name, ignoreLabel)
     shape = labelShape ?? [data.length]
   }
   checkSizes('labels', shape, data.length, name)
@@ -132,7 +133,7 @@ export function toLabels(
   return { data, shape: [...shape], scale: unscaled }
 }
 
-function toClassLabels(labels: unknown, name: string): Int32Array {
+function toClassLabels(labels: unknown, name: string, ignoreLabel: number | undefined): Int32Array {
   const isIntegers = ArrayBuffer.isView(labels) && !(labels instanceof DataView)
   if (!isIntegers && !Array.isArray(labels)) {
     throw expected('an integer typed array, a Float32Array or arrays of numbers', 'labels', labels, { where: name })
@@ -144,19 +145,26 @@ function toClassLabels(labels: unknown, name: string): Int32Array {
   for (let i = 0; i < data.length; i += 1) {
     const given = values[i]
     const label = typeof given === 'bigint' ? Number(given) : given
-    if (typeof label !== 'number' || !Number.isInteger(label) || label < 0 || label > maxLabel) {
+    const inRange = typeof label === 'number' && Number.isInteger(label) && label >= 0 && label <= maxLabel
+    if (!inRange && label !== ignoreLabel) {
       throw wrongLabel(i, given, undefined, name)
     }
-    data[i] = label
+    data[i] = label as number
   }
   return data
 }
 
-// Returns the number of classes.
-export function checkLabels(labels: Int32Array, classes: number | undefined, name: string): number {
+// Returns the number of classes, the label that is ignored not counted.
+export function checkLabels(
+  labels: Int32Array,
+  classes: number | undefined,
+  name: string,
+  ignoreLabel?: number,
+): number {
   let largest = 0
   for (let i = 0; i < labels.length; i += 1) {
     const label = labels[i] ?? 0
+    if (label === ignoreLabel) continue
     if (label < 0 || label >= (classes ?? maxLabel)) throw wrongLabel(i, label, classes, name)
     if (label > largest) largest = label
   }

@@ -27,6 +27,8 @@ export interface DatasetOptions {
   readonly labelShape?: readonly number[]
   /** Number of classes. Default for class labels: the largest label + 1. */
   readonly classes?: number
+  /** Class label of samples that a loss with the same `ignoreIndex` leaves out; the only one that may be below 0. */
+  readonly ignoreLabel?: number
   /** Factor, or factor and offset, applied to inputs. Default 1/255 for Uint8 inputs, else 1. Not for Int32 inputs. */
   readonly scale?: Exclude<ScaleOption, undefined>
   /** Used in error messages. */
@@ -153,19 +155,21 @@ export class Dataset {
  * disagree, `argument` for wrong types; the message names the first position.
  */
 export function dataset(inputs: InputData, labels: LabelData | null = null, options?: DatasetOptions): Dataset {
-  const known = ['shape', 'labelShape', 'classes', 'scale', 'name']
-  const { shape, labelShape, classes, scale, name = 'dataset' } = checkOptions('dataset', options, known)
+  const known = ['shape', 'labelShape', 'classes', 'ignoreLabel', 'scale', 'name']
+  const { shape, labelShape, classes, ignoreLabel, scale, name = 'dataset' } = checkOptions('dataset', options, known)
   if (typeof name !== 'string') throw expected('text', 'name', name, { where: 'dataset' })
   if (classes !== undefined) checkInteger('classes', classes, { min: 1, max: maxLabel, where: name })
+  if (ignoreLabel !== undefined)
+    checkInteger('ignoreLabel', ignoreLabel, { min: -maxLabel, max: maxLabel, where: name })
 
   const stored = toInputs(inputs, shape, scale, name)
   if (labels === null || labels === undefined) {
     if (labelShape !== undefined) throw expected('labels', 'labelShape', labels, { where: name })
     return new Dataset(stored, null, classes ?? null, name)
   }
-  const target = toLabels(labels, labelShape, rowsOf(stored), name)
+  const target = toLabels(labels, labelShape, rowsOf(stored), name, ignoreLabel)
   if (target.data instanceof Int32Array) {
-    return new Dataset(stored, target, checkLabels(target.data, classes, name), name)
+    return new Dataset(stored, target, checkLabels(target.data, classes, name, ignoreLabel), name)
   }
   const width = target.shape.at(-1)
   if (classes !== undefined && width !== classes) {

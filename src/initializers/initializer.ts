@@ -92,11 +92,13 @@ export function normal({ std, mean = 0 }: { std: number; mean?: number }): Initi
 /** An initializer, or 'auto': chosen by the activation that follows (see `autoInitializer`). */
 export type InitializerChoice = Initializer | 'auto'
 
+const reluFamily = new Set(['relu', 'relu6', 'leakyRelu', 'rrelu', 'prelu', 'elu', 'gelu', 'silu', 'mish'])
+
 /**
- * The usual rule: He for ReLU and its relatives, LeCun for SELU, Glorot for everything else (sigmoid, tanh, softmax,
- * linear outputs). Always the normal form.
+ * The usual rule: He for ReLU and its relatives (relu6, leakyRelu, rrelu, prelu, elu, gelu, silu, mish), LeCun for SELU,
+ * Glorot for everything else (sigmoid, tanh, softmax, linear outputs). Always the normal form.
  */
 export function autoInitializer(following: string | undefined): Initializer {
   if (following === 'selu') return lecunNormal()
-  return following === 'relu' || following === 'leakyRelu' || following === 'elu' ? heNormal() : glorotNormal()
+  return following !== undefined && reluFamily.has(following) ? heNormal() : glorotNormal()
 }

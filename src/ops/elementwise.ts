@@ -61,6 +61,14 @@ const logOp = unary(
   'log',
   rule((g, { x }) => [div(g, x)]),
 )
+const log1pOp = unary(
+  'log1p',
+  rule((g, { x }) => [div(g, scale(x, 1, 1))]),
+)
+const erfOp = unary(
+  'erf',
+  rule((g, { x }) => [mul(g, scale(exp(neg(square(x))), 2 / Math.sqrt(Math.PI)))]),
+)
 const sqrtOp = unary(
   'sqrt',
   rule((g, { y }) => [div(scale(g, 0.5), y)]),
@@ -92,6 +100,14 @@ export function exp(x: Tensor): Tensor {
 /** Natural logarithm; log(0) = -Infinity, of a negative number NaN. */
 export function log(x: Tensor): Tensor {
   return apply1(logOp, [x])
+}
+/** log(1 + x) with the digits of small x; -Infinity at -1, below NaN. */
+export function log1p(x: Tensor): Tensor {
+  return apply1(log1pOp, [x])
+}
+/** Error function: 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x. */
+export function erf(x: Tensor): Tensor {
+  return apply1(erfOp, [x])
 }
 /** Square root; of a negative number NaN. */
 export function sqrt(x: Tensor): Tensor {

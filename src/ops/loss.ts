@@ -1,9 +1,9 @@
 // Losses that are kernels of their own, and the measures computed beside them.
 
-import { GradlineError } from '../errors.js'
+import { checkInteger, checkOptions, GradlineError } from '../errors.js'
 import { apply, apply1 } from '../graph.js'
-import { checkFloat, checkRank, defineOp } from '../op.js'
-import { sameShape, showShape } from '../shape.js'
+import { checkFloat, checkRank, defineOp, expectTensor } from '../op.js'
+import { checkShape, sameShape, showShape } from '../shape.js'
 import type { Tensor } from '../tensor.js'
 import { add, equal, log, mul, neg, square, sub } from './elementwise.js'
 import { reshape } from './move.js'
@@ -60,6 +60,34 @@ const softmaxCrossEntropyGradOp = defineOp({
 export function softmaxCrossEntropy(logits: Tensor, labels: Tensor): { loss: Tensor; probabilities: Tensor } {
   const [loss, probabilities] = apply(softmaxCrossEntropyOp, [logits, labels]) as [Tensor, Tensor]
   return { loss, probabilities }
+}
+
+const oneHotOp = defineOp({
+  name: 'oneHot',
+  attrs: ['ignore'],
+  shape: ([labels], _, asked) => {
+    if ((labels as Tensor).dtype !== 'int32') throw expectTensor('int32 labels', 'oneHot', labels as Tensor)
+    return [{ shape: asked, dtype: 'float32' }]
+  },
+  backward: () => [undefined],
+})
+
+/**
+ * int32 labels [...] give [..., classes]: 1 at the label and 0 elsewhere. The label `ignore`, where given, gives zeros; any
+ * other label outside 0..classes-1 fails the step. No gradient flows.
+ */
+export function oneHot(labels: Tensor, classes: number, options: { ignore?: number } = {}): Tensor {
+  checkOptions('oneHot', options, ['ignore'])
+  checkInteger('classes of oneHot', classes, { min: 1, max: maxLabel })
+  // A number that is no int32 ignores none.
+  const ignore = options.ignore === undefined ? maxLabel + 1 : checkLabel('ignore of oneHot', options.ignore)
+  return apply1(oneHotOp, [labels], { ignore }, checkShape('shape of oneHot', [...labels.shape, classes]))
+}
+const maxLabel = 2 ** 31 - 1
+
+/** Checks that a number can stand among int32 labels. */
+export function checkLabel(name: string, value: unknown): number {
+  return checkInteger(name, value, { min: -(2 ** 31), max: maxLabel })
 }
 
 const requireFiniteOp = defineOp({

@@ -32,6 +32,18 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   return apply1(reshapeOp, [x], {}, checkShape('shape of reshape', full))
 }
 
+const stopGradientOp = defineOp({
+  name: 'stopGradient',
+  alias: true,
+  shape: ([x]) => [{ shape: (x as Tensor).shape, dtype: (x as Tensor).dtype }],
+  backward: () => [undefined],
+})
+
+/** x itself, through which no gradient flows: for its derivative it is a constant. Costs nothing. */
+export function stopGradient(x: Tensor): Tensor {
+  return apply1(stopGradientOp, [x])
+}
+
 const copyOp: Op = defineOp({
   name: 'copy',
   shape: ([x], { dtype }) => [{ shape: (x as Tensor).shape, dtype: dtypes[dtype ?? 0] as DType }],
@@ -207,6 +219,20 @@ function checkBlock(op: string, begin: readonly number[], inner: Shape, outer: S
   begin.forEach((b, i) => {
     checkInteger(`begin[${i}] of ${op}`, b, { min: 0 })
   })
+}
+
+/** A constant vector [k]. It is put together in every step from runs of equal numbers, so keep it short. */
+export function vector(values: readonly number[]): Tensor {
+  const runs: { value: number; length: number }[] = []
+  for (const value of values) {
+    const last = runs.at(-1)
+    if (last && last.value === value) last.length++
+    else runs.push({ value, length: 1 })
+  }
+  return concat(
+    runs.map(({ value, length }) => fill([length], value)),
+    0,
+  )
 }
 
 /** The block of the given size whose first element is at `begin`. */

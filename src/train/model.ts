@@ -363,15 +363,30 @@ export class Model {
       )
     }
     if (!data.labels) throw expected('labels', what, null, { where: data.name })
-    const classes = this.outputShape.at(-1) ?? 1
-    if (used.kind === 'crossEntropy' && data.labels.data instanceof Int32Array && (data.classes ?? 0) > classes) {
-      throw new GradlineError(
-        'data',
-        `Expected labels from 0 to ${classes - 1} for ${what}, as ${this.name} ends with ${classes} outputs, ` +
-          `but received ${data.classes} classes`,
-        { where: data.name, fix: `Give the last layer ${data.classes} units` },
-      )
+    if (used.reduction === 'none') {
+      throw expected("a loss with reduction 'mean' or 'sum'", what, `${used.kind} with reduction 'none'`)
     }
+    if (used.labels && data.labels.data instanceof Int32Array) this.#checkLabels(what, data, data.labels.data, used)
+  }
+
+  #checkLabels(what: string, data: Dataset, labels: Int32Array, { labels: kind, ignoreIndex }: Loss): void {
+    const outputs = this.outputShape.at(-1) ?? 1
+    const classes = kind === 'binary' ? Math.max(2, outputs) : outputs
+    const ignored = ignoreIndex !== undefined
+    const wrong = labels.find((label) => (label < 0 || label >= classes) && label !== ignoreIndex)
+    if (wrong === undefined && (ignored || (data.classes ?? 0) <= classes)) return
+    const negative = wrong !== undefined && wrong < 0
+    throw new GradlineError(
+      'data',
+      `Expected labels from 0 to ${classes - 1}${ignored ? ` or ${ignoreIndex}` : ''} for ${what}, as ${this.name} ends ` +
+        `with ${outputs} outputs, but received ${negative || ignored ? wrong : `${data.classes} classes`}`,
+      {
+        where: data.name,
+        fix: negative
+          ? `To leave these samples out give the loss ignoreIndex: ${wrong}`
+          : `Give the last layer ${data.classes} units`,
+      },
+    )
   }
 
   /** The optimizer at work on this model; one per optimizer object. */

@@ -130,6 +130,18 @@ function binary(
   )
 }
 
+/** By a power series of positive terms: all digits for the |x| < 6 of normal numbers. */
+function erf(x: number): number {
+  const z = x * x
+  let term = x
+  let sum = x
+  // erf(x) = 2 / sqrt(pi) e^-z sum of 2^k x^(2k + 1) / (1 * 3 * ... * (2k + 1))
+  for (let k = 1; k < 200; k++) {
+    term *= (2 * z) / (2 * k + 1)
+    sum += term
+  }
+  return (2 / Math.sqrt(Math.PI)) * Math.exp(-z) * sum
+}
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x))
 const elu = (x: number, alpha: number): number => (x > 0 ? x : alpha * Math.expm1(x))
 const away = (shape: Shape): Input => ({
@@ -146,6 +158,12 @@ const elementwise: Case[] = [
   }),
   ...unary('exp', ops.exp, Math.exp, between(-20, 5)),
   ...unary('log', ops.log, Math.log, between(0.01, 30), { c: 16 }),
+  ...unary('log1p', ops.log1p, Math.log1p, between(-0.9, 30), { c: 16 }),
+  ...unary('log1p', ops.log1p, Math.log1p, between(-1e-3, 1e-3), {}).map((each) => ({
+    ...each,
+    name: `${each.name} near 0`,
+  })),
+  ...unary('erf', ops.erf, erf, normal),
   ...unary('sqrt', ops.sqrt, Math.sqrt, between(0.01, 30)),
   ...unary(
     'scale',
@@ -844,6 +862,14 @@ const move: Case[] = [
     build: ([x]) => ops.tanh(ops.reshape(ops.relu(ops.reshape(x!, [7, -1])), [7, 2, 15])),
     oracle: (x) => map(x, (v) => Math.tanh(Math.max(0, v))),
   }),
+  row({
+    op: 'stopGradient',
+    name: '[6, 35]',
+    inputs: [normal([6, 35])],
+    build: ([x]) => ops.stopGradient(ops.tanh(x!)),
+    oracle: (x) => map(x, Math.tanh),
+    gradient: { none: 'that is its purpose', asking: 'gives zeros' },
+  }),
   ...([[], [17], [5, 33], [70_001]] as Shape[]).map((shape) =>
     row({
       op: 'fill',
@@ -1147,6 +1173,31 @@ const losses: Case[] = (
   ]),
 )
 
+const hot: Case[] = (
+  [
+    [[], 3],
+    [[1], 1],
+    [[17], 10],
+    [[5, 3], 7],
+    [[4001], 13],
+  ] as [Shape, number][]
+).flatMap(([shape, k]) =>
+  [undefined, k - 1].map((ignore) =>
+    row({
+      op: 'oneHot',
+      name: `${label(shape)} of ${k}${ignore === undefined ? '' : `, ${ignore} ignored`}`,
+      inputs: [indices(shape, k)],
+      build: ([labels]) => ops.oneHot(labels!, k, ignore === undefined ? {} : { ignore }),
+      oracle: (labels) =>
+        table([...shape, k], (index) => {
+          const chosen = labels.data[positionOf(shape, index.slice(0, -1))]!
+          return chosen === index.at(-1) && chosen !== ignore ? 1 : 0
+        }),
+      gradient: noGradient,
+    }),
+  ),
+)
+
 // ---- Random --------------------------------------------------------------------------------------------------------
 
 const seeded = { seed: 2 ** 40 + 12345, step: 7 }
@@ -1241,6 +1292,7 @@ export const cases: readonly Case[] = [
   ...finite,
   onlyProbabilities,
   ...losses,
+  ...hot,
   ...random,
   ...sampled,
 ]

@@ -15,6 +15,8 @@ GL_SIMD Vec unary(Vec x, float a, float b) {
   if constexpr (code == OpCode::sign) return select(x > 0.0f, set1(1.0f), select(x < 0.0f, set1(-1.0f), x));
   if constexpr (code == OpCode::exp) return exp(x);
   if constexpr (code == OpCode::log) return log(x);
+  if constexpr (code == OpCode::log1p) return log1p(x);
+  if constexpr (code == OpCode::erf) return erf(x);
   if constexpr (code == OpCode::sqrt) return sqrt(x);
   if constexpr (code == OpCode::scale) return a * x + b;
   return activate<code>(x, x, a);
@@ -105,6 +107,8 @@ double arithmetic(OpCode code) {
   switch (code) {
     case OpCode::exp:
     case OpCode::log:
+    case OpCode::log1p:
+    case OpCode::erf:
     case OpCode::elu:
     case OpCode::sigmoid:
     case OpCode::tanh:
@@ -129,6 +133,8 @@ bool planUnary(const Op &op, KernelPlan &plan) {
     GL_CASE(sign)
     GL_CASE(exp)
     GL_CASE(log)
+    GL_CASE(log1p)
+    GL_CASE(erf)
     GL_CASE(sqrt)
     GL_CASE(scale)
     GL_CASE(relu)

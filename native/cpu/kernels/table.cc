@@ -12,6 +12,8 @@ constexpr PlanFn planOf(OpCode code) {
     case OpCode::sign:
     case OpCode::exp:
     case OpCode::log:
+    case OpCode::log1p:
+    case OpCode::erf:
     case OpCode::sqrt:
     case OpCode::scale:
     case OpCode::relu:
