@@ -482,7 +482,7 @@ describe('through fit', () => {
   const train = (units: number, labels: readonly number[], used: Loss, options = {}) =>
     net(units).fit(dataset(inputs, [...labels], options), {
       loss: used,
-      optimizer: sgd({ lr: 0.5 }),
+      optimizer: sgd({ lr: 0.1 }),
       epochs: 40,
       batchSize: 4,
     })
