@@ -61,7 +61,10 @@ export class Scope {
   readonly path: string
   /** Kinds of the layers that come after this one, nearest first. */
   readonly next: readonly string[]
+  /** Layers applied in this scope so far, in order. */
+  readonly steps: Step[] = []
   readonly #weights: Weights
+  readonly #counts = new Map<string, number>()
 
   constructor(weights: Weights, mode: Mode, path = '', next: readonly string[] = []) {
     this.#weights = weights
@@ -85,6 +88,21 @@ export class Scope {
     return new Scope(this.#weights, this.mode, this.#pathOf(name), next)
   }
 
+  /**
+   * Applies a layer, or layers one after the other, to x inside a custom layer or a model written as a function. They are
+   * named by kind and number in this scope (dense1, relu1, dense2); layers with the same `name` share their parameters.
+   */
+  apply(layers: Layer | readonly Layer[], x: Tensor): Tensor {
+    return walk(typeof layers === 'function' ? [layers] : layers, x, this, []).at(-1)?.output ?? x
+  }
+
+  /** The name of the next layer of a kind in this scope: dense1, dense2. */
+  nextName(kind: string): string {
+    const count = (this.#counts.get(kind) ?? 0) + 1
+    this.#counts.set(kind, count)
+    return `${kind}${count}`
+  }
+
   /** Kind of the activation that follows, looking past layers that keep signs and units; undefined if none does. */
   get following(): string | undefined {
     return this.next.find((kind) => !passedOver.has(kind))
@@ -95,7 +113,25 @@ export class Scope {
   }
 }
 
-const passedOver = new Set(['batchNorm', 'dropout', 'maxPool2d', 'avgPool2d', 'globalAvgPool2d', 'flatten'])
+const passedOver = new Set([
+  'batchNorm',
+  'layerNorm',
+  'groupNorm',
+  'rmsNorm',
+  'dropout',
+  'spatialDropout2d',
+  'alphaDropout',
+  'gaussianNoise',
+  'maxPool2d',
+  'avgPool2d',
+  'globalAvgPool2d',
+  'adaptiveMaxPool2d',
+  'adaptiveAvgPool2d',
+  'upsample2d',
+  'zeroPad2d',
+  'flatten',
+  'reshape',
+])
 
 /** Runs a layer under its name, so that ops and errors carry the path. */
 export function applyLayer(applied: Layer, x: Tensor, scope: Scope): Tensor {
@@ -115,23 +151,27 @@ export interface Step {
   readonly output: Tensor
 }
 
-/** Applies layers in order and keeps every result. An error tells the shapes up to the layer that failed. */
-export function walk(layers: readonly Layer[], x: Tensor, scope: Scope): Step[] {
+/**
+ * Applies layers in order and keeps every result; `next` are the kinds that follow the last. An error tells the shapes up
+ * to the layer that failed.
+ */
+export function walk(layers: readonly Layer[], x: Tensor, scope: Scope, next: readonly string[] = scope.next): Step[] {
+  if (!Array.isArray(layers)) throw expected('a layer or a list of layers', scope.path || 'a model', layers)
   const kinds = layers.map((each, i) => {
     if (typeof each !== 'function') throw expected('a layer, i.e. a function (x, scope) => y', `layer ${i + 1}`, each)
     return each.kind ?? (each.name || 'custom')
   })
-  const counts = new Map<string, number>()
   const steps: Step[] = []
   layers.forEach((each, i) => {
     const kind = kinds[i] as string
-    const count = (counts.get(kind) ?? 0) + 1
-    counts.set(kind, count)
-    const name = each.label ?? `${kind}${count}`
+    const numbered = scope.nextName(kind)
+    const name = each.label ?? numbered
     const input = steps.at(-1)?.output ?? x
     try {
-      const output = applyLayer(each, input, scope.child(name, [...kinds.slice(i + 1), ...scope.next]))
-      steps.push({ name, kind, output })
+      const output = applyLayer(each, input, scope.child(name, [...kinds.slice(i + 1), ...next]))
+      const step = { name, kind, output }
+      steps.push(step)
+      scope.steps.push(step)
     } catch (error) {
       throw withShapes(error, scope.child(name).path, x, steps)
     }
@@ -155,4 +195,30 @@ function withShapes(error: unknown, path: string, x: Tensor, steps: readonly Ste
   })
   told.add(located)
   return located
+}
+
+/** Channels of an image [n, h, w, channels]; an error for anything else. */
+export function checkImage(what: string, x: Tensor): number {
+  if (x.rank === 4) return x.shape[3] as number
+  throw new GradlineError(
+    'shape',
+    `Expected an image [n, h, w, channels] for ${what} but received ${showShape(x.shape)}`,
+  )
+}
+
+/** Sizes of the last axes of x, before which the batch must stand. */
+export function checkAxes(what: string, x: Tensor, axes: number): Shape {
+  if (x.dtype === 'float32' && x.rank > axes) return x.shape.slice(x.rank - axes)
+  throw new GradlineError(
+    'shape',
+    `Expected a float tensor [n, ...] with ${axes} axis or axes after the batch for ${what} but received ${x}`,
+  )
+}
+
+/** Features of rows [n, features]; an error for anything else. */
+export function checkRows(what: string, x: Tensor): number {
+  if (x.rank === 2) return x.shape[1] as number
+  throw new GradlineError('shape', `Expected an input [n, features] for ${what} but received ${showShape(x.shape)}`, {
+    fix: 'Put flatten() before it',
+  })
 }
