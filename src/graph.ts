@@ -181,13 +181,14 @@ function userLine(): string {
   for (const line of stack.split('\n').slice(1)) {
     const place = /\(?((?:file:\/\/)?[^\s()]+):(\d+):\d+\)?$/.exec(line)
     const file = place?.[1]
-    if (!file || file.startsWith('node:') || file.includes('/node_modules/') || file.startsWith(libraryFolder)) continue
+    if (!file || file.startsWith('node:') || file.includes('/node_modules/') || file.includes(libraryFolder)) continue
     return `${file.slice(file.lastIndexOf('/') + 1)}:${place[2]}`
   }
   return ''
 }
 
-const libraryFolder = import.meta.url.slice(0, import.meta.url.lastIndexOf('/') + 1)
+// Without the scheme, which some stack frames lack.
+const libraryFolder = new URL('.', import.meta.url).pathname
 
 let recordingNow: Graph | undefined
 let eager: Context | undefined

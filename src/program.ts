@@ -42,6 +42,7 @@ export interface ProgramOptions {
 }
 
 const isTensor = (value: unknown): value is Tensor => value instanceof Tensor
+const maxSteps = 2 ** 31
 const noTensors = 'tensors, or arrays and objects of tensors'
 
 /**
@@ -122,7 +123,7 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
   /** Runs one step off the JavaScript thread. Resolves to what the recorded function returned, with data. */
   async run(inputs: InputData<I> = {} as InputData<I>): Promise<O> {
     const native = this.#load()
-    const { results } = await this.#settle(native.run(1, this.#pack(inputs)))
+    const { results } = await this.#settle(() => native.run(1, this.#pack(inputs)))
     return this.#unpack(results, 0)
   }
 
@@ -138,18 +139,18 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
    * (ops.sampleRows, ops.gather) or kept in variables. Results of all steps, newest last; fewer when stopped.
    */
   async runMany(steps: number, inputs: InputData<I> = {} as InputData<I>): Promise<Results<O>> {
-    checkInteger('steps', steps, { min: 0 })
+    checkInteger('steps', steps, { min: 0, max: maxSteps })
     const native = this.#load()
-    const done = await this.#settle(native.run(steps, this.#pack(inputs)))
-    return new Results(done.steps, (step) => this.#unpack(done.results, step * native.resultBytes))
+    const done = await this.#settle(() => native.run(steps, this.#pack(inputs)))
+    return this.#results(done, native.resultBytes)
   }
 
   /** Like runMany, blocking the JavaScript thread. */
   runManySync(steps: number, inputs: InputData<I> = {} as InputData<I>): Results<O> {
-    checkInteger('steps', steps, { min: 0 })
+    checkInteger('steps', steps, { min: 0, max: maxSteps })
     const native = this.#load()
     const done = translate(() => native.runSync(steps, this.#pack(inputs)))
-    return new Results(done.steps, (step) => this.#unpack(done.results, step * native.resultBytes))
+    return this.#results(done, native.resultBytes)
   }
 
   /** Ends running and queued runs of this program at the next step boundary; they resolve with the steps done. */
@@ -201,9 +202,9 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
     return this.#native
   }
 
-  async #settle<T>(running: Promise<T>): Promise<T> {
+  async #settle<T>(run: () => Promise<T>): Promise<T> {
     try {
-      return await running
+      return await run()
     } catch (error) {
       throw translated(error)
     }
@@ -228,6 +229,19 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
     })
   }
 
+  #results({ steps, results }: { steps: number; results: Uint8Array }, stride: number): Results<O> {
+    const series = (path: string): Float32Array => {
+      const index = this.#lowered.outputs.findIndex((output) => output.path === path)
+      const leaf = this.#leaves[index]
+      if (!leaf || sizeOf(leaf.shape) !== 1 || leaf.dtype !== 'float32' || this.numerics === 'fp64') {
+        throw expected(`a float scalar returned by ${this.name}`, 'series', path)
+      }
+      const view = new DataView(results.buffer, results.byteOffset, results.byteLength)
+      return Float32Array.from({ length: steps }, (_, step) => view.getFloat32(step * stride + leaf.offset, true))
+    }
+    return new Results(steps, (step) => this.#unpack(results, step * stride), series)
+  }
+
   #unpack(results: Uint8Array, base: number): O {
     const values = this.#leaves.map(({ offset, shape, dtype }) => {
       const data = allocate(dtype, sizeOf(shape), this.numerics)
@@ -243,10 +257,13 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
 export class Results<O extends Outputs> implements Iterable<O> {
   /** Whole steps done. */
   readonly steps: number
+  /** A float scalar of every step, by its path in what the recorded function returned ('' if it is all). */
+  readonly series: (path: string) => Float32Array
   readonly #at: (step: number) => O
 
-  constructor(steps: number, at: (step: number) => O) {
+  constructor(steps: number, at: (step: number) => O, series: (path: string) => Float32Array) {
     this.steps = steps
+    this.series = series
     this.#at = at
   }
 

@@ -58,7 +58,11 @@ void Host::finished(uint64_t id, std::unique_ptr<Run> run) {
 
 void Host::onCall(Napi::Env env, Napi::Function, Host *host, void *) {
   if (static_cast<napi_env>(env) == nullptr) return;  // the environment is gone, and perhaps the host
-  host->settle(env);
+  try {
+    host->settle(env);
+  } catch (const Napi::Error &) {
+    // A worker that is being terminated runs no JavaScript any more, so no promise can be settled; onTeardown follows.
+  }
 }
 
 void Host::settle(Napi::Env env) {

@@ -1,11 +1,11 @@
 // What a layer is: a function of a tensor and a scope. The scope gives it parameters, state and a name; the layer itself
 // holds nothing, so recording it again for another batch size finds the same parameters under the same names.
 
-import { expected, GradlineError } from '../errors.js'
+import { checkOptions, expected, GradlineError } from '../errors.js'
 import { currentGraph } from '../graph.js'
 import { type Fans, fansOf, type Initializer } from '../initializers/initializer.js'
 import { type Shape, sameShape, showShape } from '../shape.js'
-import { Region, type Tensor, type Variable } from '../tensor.js'
+import { Region, Tensor, type Variable } from '../tensor.js'
 
 /** 'train' updates running statistics and drops units; 'predict' does neither. */
 export type Mode = 'train' | 'predict'
@@ -41,6 +41,7 @@ export class Weights {
   obtain(region: Region, path: string, shape: Shape, initializer: Initializer, fans: Fans): Variable {
     const known = this.entries.get(path)
     if (!known) {
+      if (typeof initializer !== 'function') throw expected('an initializer such as heNormal()', path, initializer)
       const variable = region.add(path, shape, 'float32')
       this.entries.set(path, { path, variable, initializer, fans })
       return variable
@@ -65,6 +66,8 @@ export class Scope {
   readonly steps: Step[] = []
   readonly #weights: Weights
   readonly #counts = new Map<string, number>()
+  readonly #names = new Set<string>()
+  readonly #applied = new Map<Layer, string>()
 
   constructor(weights: Weights, mode: Mode, path = '', next: readonly string[] = []) {
     this.#weights = weights
@@ -89,18 +92,23 @@ export class Scope {
   }
 
   /**
-   * Applies a layer, or layers one after the other, to x inside a custom layer or a model written as a function. They are
-   * named by kind and number in this scope (dense1, relu1, dense2); layers with the same `name` share their parameters.
+   * Applies a layer, or layers one after the other, to x: for custom layers and models written as a function. Layers are
+   * named by kind and number in this scope (dense1, relu1, dense2). The same layer object applied again has the same
+   * parameters.
    */
   apply(layers: Layer | readonly Layer[], x: Tensor): Tensor {
-    return walk(typeof layers === 'function' ? [layers] : layers, x, this, []).at(-1)?.output ?? x
+    const list = typeof layers === 'function' ? [layers] : layers
+    return walk(list, x, this, [], this.#applied).at(-1)?.output ?? x
   }
 
-  /** The name of the next layer of a kind in this scope: dense1, dense2. */
-  nextName(kind: string): string {
+  /** The name of the next layer in this scope: its label, else kind and number. A name that is taken is an error. */
+  nameOf(kind: string, label: string | undefined): string {
     const count = (this.#counts.get(kind) ?? 0) + 1
     this.#counts.set(kind, count)
-    return `${kind}${count}`
+    const name = label ?? `${kind}${count}`
+    if (this.#names.has(name)) throw expected('a name that no other layer has', this.#pathOf(name), name)
+    this.#names.add(name)
+    return name
   }
 
   /** Kind of the activation that follows, looking past layers that keep signs and units; undefined if none does. */
@@ -136,11 +144,14 @@ const passedOver = new Set([
 /** Runs a layer under its name, so that ops and errors carry the path. */
 export function applyLayer(applied: Layer, x: Tensor, scope: Scope): Tensor {
   const name = scope.path.slice(scope.path.lastIndexOf('.') + 1)
-  return currentGraph('a layer').inLayer(name, () => applied(x, scope))
+  const y: unknown = currentGraph('a layer').inLayer(name, () => applied(x, scope))
+  if (!(y instanceof Tensor)) throw expected('a tensor', `the result of ${scope.path}`, y)
+  return y
 }
 
 /** Layers one after the other. Names them by kind and number: dense1, conv2d1, dense2. */
 export function sequential(layers: readonly Layer[], options: { name?: string } = {}): Layer {
+  checkOptions('sequential', options, ['name'])
   return layer('sequential', (x, scope) => walk(layers, x, scope).at(-1)?.output ?? x, options.name)
 }
 
@@ -152,10 +163,16 @@ export interface Step {
 }
 
 /**
- * Applies layers in order and keeps every result; `next` are the kinds that follow the last. An error tells the shapes up
- * to the layer that failed.
+ * Applies layers in order and keeps every result; `next` are the kinds that follow the last, `applied` the names of layers
+ * that keep them when they are applied again. An error tells the shapes up to the layer that failed.
  */
-export function walk(layers: readonly Layer[], x: Tensor, scope: Scope, next: readonly string[] = scope.next): Step[] {
+export function walk(
+  layers: readonly Layer[],
+  x: Tensor,
+  scope: Scope,
+  next: readonly string[] = scope.next,
+  applied?: Map<Layer, string>,
+): Step[] {
   if (!Array.isArray(layers)) throw expected('a layer or a list of layers', scope.path || 'a model', layers)
   const kinds = layers.map((each, i) => {
     if (typeof each !== 'function') throw expected('a layer, i.e. a function (x, scope) => y', `layer ${i + 1}`, each)
@@ -164,14 +181,15 @@ export function walk(layers: readonly Layer[], x: Tensor, scope: Scope, next: re
   const steps: Step[] = []
   layers.forEach((each, i) => {
     const kind = kinds[i] as string
-    const numbered = scope.nextName(kind)
-    const name = each.label ?? numbered
+    const known = applied?.get(each)
+    const name = known ?? scope.nameOf(kind, each.label)
+    applied?.set(each, name)
     const input = steps.at(-1)?.output ?? x
     try {
       const output = applyLayer(each, input, scope.child(name, [...kinds.slice(i + 1), ...next]))
       const step = { name, kind, output }
       steps.push(step)
-      scope.steps.push(step)
+      if (!known) scope.steps.push(step)
     } catch (error) {
       throw withShapes(error, scope.child(name).path, x, steps)
     }

@@ -8,7 +8,7 @@ import type { Loss } from '../losses/loss.js'
 import { readStep, writeStep } from '../memory.js'
 import type { Shuffle } from '../ops/random.js'
 import type { Optimizer, Updater } from '../optimizers/optimizer.js'
-import type { Program, Results } from '../program.js'
+import type { Program, ProgramMemory, Results } from '../program.js'
 import type { Tensor } from '../tensor.js'
 import { drawBatch } from './batches.js'
 import type { Callback, RunControl } from './callbacks.js'
@@ -47,6 +47,8 @@ const optionNames = [
   'signal',
 ]
 const chunkSeconds = 0.015
+// Reading the results of a step takes JavaScript some microseconds; more at once would delay the event loop.
+const chunkSteps = 250
 
 type StepOutputs = { [measure: string]: Tensor }
 type StepProgram = Program<Record<string, never>, StepOutputs>
@@ -55,13 +57,17 @@ type StepProgram = Program<Record<string, never>, StepOutputs>
 export class Fit implements PromiseLike<History>, AsyncIterable<FitEvent> {
   readonly #done: Promise<History>
   readonly #listeners = new Set<(event: FitEvent | undefined) => void>()
+  #ended = false
 
   /** `run` is given what makes the loop, so that its checks reject the run instead of throwing at the caller. */
   constructor(model: Model, data: Dataset, options: FitOptions, run: (makeLoop: () => Loop) => Promise<History>) {
     const makeLoop = (): Loop => new Loop(model, data, options, (event) => this.#emit(event))
     // Starts after the caller had the chance to iterate.
     this.#done = Promise.resolve().then(() => run(makeLoop))
-    const end = (): void => this.#emit(undefined)
+    const end = (): void => {
+      this.#ended = true
+      this.#emit(undefined)
+    }
     this.#done.then(end, end)
   }
 
@@ -84,7 +90,7 @@ export class Fit implements PromiseLike<History>, AsyncIterable<FitEvent> {
   /** Events from now on. A slow reader gets every epoch, but of progress only the newest. */
   async *[Symbol.asyncIterator](): AsyncGenerator<FitEvent, void> {
     let waiting: FitEvent[] = []
-    let ended = false
+    let ended = this.#ended
     let wake = (): void => {}
     const listener = (event: FitEvent | undefined): void => {
       if (event === undefined) ended = true
@@ -129,7 +135,7 @@ export class Loop {
 
   constructor(model: Model, data: Dataset, options: FitOptions, emit: (event: FitEvent) => void) {
     checkOptions('fit', options, optionNames)
-    if (typeof options.loss !== 'function') throw expected('a loss such as crossEntropy()', 'loss', options.loss)
+    if (typeof options?.loss !== 'function') throw expected('a loss such as crossEntropy()', 'loss', options?.loss)
     if (typeof options.optimizer?.update !== 'function') {
       throw expected('an optimizer such as adam()', 'optimizer', options.optimizer)
     }
@@ -167,8 +173,9 @@ export class Loop {
     signal?.addEventListener('abort', onAbort)
     try {
       await model.initialize()
-      // Each run begins an epoch of its own, also after one that was aborted in the middle.
-      writeStep(updater.step, { cursor: 0 }, model.device)
+      // Each run begins an epoch of its own with an order of its own, also after one that was aborted in the middle.
+      const { cursor, epoch: last } = readStep(updater.step)
+      writeStep(updater.step, { cursor: 0, epoch: cursor === 0 ? last : last + 1 }, model.device)
       const start = this.#startEvent(main, rest)
       this.#emit(start)
       for (const callback of callbacks) await callback.onStart?.(start, control)
@@ -212,7 +219,7 @@ export class Loop {
     return this.#model.program(
       `train ${batch}`,
       () => {
-        const { inputs, labels } = drawBatch(this.#data, batch, shuffle, updater.step)
+        const { inputs, labels } = drawBatch(this.#data, batch, shuffle, this.#model.device, updater.step)
         const prediction = this.#model.apply(inputs, 'train')
         const outputs = measure(loss, this.#metrics, prediction, labels as Tensor)
         const { params } = this.#model
@@ -229,16 +236,14 @@ export class Loop {
     rest: StepProgram | undefined,
     control: RunControl,
   ): Promise<{ train: Measures; seconds: number }> {
-    const means = new Means()
+    const means = new Means(this.#metrics)
     const steps = Math.floor(this.#data.length / this.#batchSize)
     const stepsPerEpoch = steps + (rest ? 1 : 0)
     const began = performance.now()
     const report = (results: Results<StepOutputs>, batch: number, offset: number): void => {
-      for (const outputs of results) {
-        means.add(outputs, batch)
-        const loss = (outputs.loss as Tensor).item()
-        if (!Number.isFinite(loss)) throw this.#diverged(loss, epoch, means.count, control)
-      }
+      const bad = results.series('loss').findIndex((loss) => !Number.isFinite(loss))
+      if (bad >= 0) throw this.#diverged(results.series('loss')[bad] as number, epoch, offset + bad + 1, control)
+      means.add(results, batch)
       const event: ProgressEvent = {
         kind: 'progress',
         epoch,
@@ -278,7 +283,7 @@ export class Loop {
         report(results, done)
         done += results.steps
         const seconds = (performance.now() - began) / 1000 / results.steps
-        this.#chunk = Math.max(1, Math.min(10_000, 2 * this.#chunk, Math.round(chunkSeconds / seconds)))
+        this.#chunk = Math.max(1, Math.min(chunkSteps, 2 * this.#chunk, Math.round(chunkSeconds / seconds)))
       }
     } finally {
       if (queue.length > 0) program.stop()
@@ -301,10 +306,13 @@ export class Loop {
   }
 
   #startEvent(main: StepProgram, rest: StepProgram | undefined): StartEvent {
-    const [memory, restMemory] = [main.memory(), rest?.memory()]
-    const own = restMemory
-      ? restMemory.grad + restMemory.act + restMemory.input + restMemory.metric + restMemory.workspace
-      : 0
+    // What programs own adds up; variables are shared.
+    const memory: { -readonly [K in keyof ProgramMemory]: number } = { ...main.memory() }
+    const more = rest?.memory()
+    for (const kind of ['grad', 'act', 'input', 'metric', 'workspace'] as const) {
+      memory[kind] += more?.[kind] ?? 0
+      memory.total += more?.[kind] ?? 0
+    }
     return {
       kind: 'start',
       device: this.#model.device.describe(),
@@ -314,7 +322,7 @@ export class Loop {
       epochs: this.#epochs,
       batchSize: this.#batchSize,
       stepsPerEpoch: Math.ceil(this.#data.length / this.#batchSize),
-      memory: { ...memory, total: memory.total + own },
+      memory,
     }
   }
 
