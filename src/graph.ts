@@ -2,7 +2,7 @@
 // which every op passes, into the graph being recorded or, outside a recording, into the eager context that the machine
 // room installs. No data exists here and nothing runs.
 
-import { GradlineError } from './errors.js'
+import { expected, GradlineError } from './errors.js'
 import type { Attrs, Op } from './op.js'
 import type { Shape } from './shape.js'
 import { stepState } from './step.js'
@@ -195,6 +195,7 @@ let eager: Context | undefined
 
 /** Applies an op: recorded when a program is being recorded, else run at once. */
 export function apply(op: Op, inputs: readonly Tensor[], attrs: Attrs = {}, asked: Shape = []): readonly Tensor[] {
+  for (const input of inputs) if (!(input instanceof Tensor)) throw expected('a tensor', op.name, input)
   const context = recordingNow ?? eager
   if (!context) throw new GradlineError('state', `No device is ready to run ${op.name} outside a recording`)
   return context.apply(op, inputs, attrs, asked)

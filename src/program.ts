@@ -56,11 +56,14 @@ export function record<I extends InputSpecs, O extends Outputs>(
   options: ProgramOptions = {},
 ): Program<I, O> {
   checkOptions('record', options, ['name', 'device', 'step', 'seed', 'numerics', 'plan', 'without'])
+  if (typeof fn !== 'function') throw expected('a function of tensors', 'record', fn)
   if (options.step && options.seed !== undefined) throw expected('either step or seed', 'record', options)
   const seed = checkInteger('seed', options.seed ?? 0, { min: 0 })
   const graph = new Graph(options.step ?? stepState('step', { seed }))
   const tensors = Object.fromEntries(
     Object.entries(inputs).map(([name, spec]) => {
+      if (typeof spec !== 'object' || spec === null)
+        throw expected('a shape or { shape, dtype }', `input ${name}`, spec)
       const { shape, dtype } = 'shape' in spec ? spec : { shape: spec, dtype: 'float32' as const }
       return [name, graph.input(name, new Tensor(checkShape(`shape of input ${name}`, shape), dtype))]
     }),
@@ -68,6 +71,14 @@ export function record<I extends InputSpecs, O extends Outputs>(
   const returned: unknown = recordInto(graph, () => fn(tensors as { [K in keyof I]: Tensor }))
   if (returned instanceof Promise) throw expected('a function that returns its tensors at once', 'record', returned)
   return new Program<I, O>(graph, (returned ?? {}) as O, options)
+}
+
+export interface RunOptions {
+  /**
+   * This run goes on where the one queued before it ends: when that one failed it does nothing and gives no results.
+   * Default false.
+   */
+  continues?: boolean
 }
 
 /** Bytes a program needs, by use, exact before anything is allocated. */
@@ -123,7 +134,7 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
   /** Runs one step off the JavaScript thread. Resolves to what the recorded function returned, with data. */
   async run(inputs: InputData<I> = {} as InputData<I>): Promise<O> {
     const native = this.#load()
-    const { results } = await this.#settle(() => native.run(1, this.#pack(inputs)))
+    const { results } = await this.#settle(() => native.run(1, this.#pack(inputs), false))
     return this.#unpack(results, 0)
   }
 
@@ -138,10 +149,15 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
    * Runs `steps` steps in one native call. Inputs are the same in each; what should differ between steps is drawn inside
    * (ops.sampleRows, ops.gather) or kept in variables. Results of all steps, newest last; fewer when stopped.
    */
-  async runMany(steps: number, inputs: InputData<I> = {} as InputData<I>): Promise<Results<O>> {
+  async runMany(
+    steps: number,
+    inputs: InputData<I> = {} as InputData<I>,
+    options: RunOptions = {},
+  ): Promise<Results<O>> {
+    checkOptions('runMany', options, ['continues'])
     checkInteger('steps', steps, { min: 0, max: maxSteps })
     const native = this.#load()
-    const done = await this.#settle(() => native.run(steps, this.#pack(inputs)))
+    const done = await this.#settle(() => native.run(steps, this.#pack(inputs), options.continues ?? false))
     return this.#results(done, native.resultBytes)
   }
 

@@ -33,10 +33,11 @@ void Host::onTeardown(void *pointer) {
   host->pending_.clear();
 }
 
-Napi::Promise Host::run(Napi::Env env, std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs) {
+Napi::Promise Host::run(Napi::Env env, std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs,
+                        bool continues) {
   const auto deferred = Napi::Promise::Deferred::New(env);
   const uint64_t id = nextId_++;
-  device_->enqueue(std::move(program), steps, std::move(inputs),
+  device_->enqueue(std::move(program), steps, std::move(inputs), continues,
                    [this, id](std::unique_ptr<Run> run) { finished(id, std::move(run)); });
   if (pending_.empty()) {
     channel_.Ref(env);

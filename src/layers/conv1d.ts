@@ -6,7 +6,7 @@ import { conv2d as convolve } from '../ops/conv.js'
 import { add } from '../ops/elementwise.js'
 import { reshape } from '../ops/move.js'
 import { showShape } from '../shape.js'
-import { chooseInit, wantsBias } from './dense.js'
+import { checkBias, chooseInit, wantsBias } from './dense.js'
 import { type Layer, layer } from './layer.js'
 
 export interface Conv1dOptions {
@@ -43,6 +43,7 @@ export function conv1d(filters: number, kernel: number, options: Conv1dOptions =
   const groups = checkInteger('groups of conv1d', options.groups ?? 1, { min: 1 })
   const { padding = 'valid' } = options
   if (padding !== 'valid' && padding !== 'same') checkInteger('padding of conv1d', padding, { min: 0 })
+  checkBias('conv1d', options.bias)
   return layer(
     'conv1d',
     (x, scope) => {

@@ -5,7 +5,7 @@ import { constant, type Initializer, type InitializerChoice } from '../initializ
 import { type Conv2dOptions as ConvOptions, conv2d as convolve } from '../ops/conv.js'
 import { add } from '../ops/elementwise.js'
 import { checkPair, type Pair } from '../ops/window.js'
-import { chooseInit, wantsBias } from './dense.js'
+import { checkBias, chooseInit, wantsBias } from './dense.js'
 import { checkImage, type Layer, layer } from './layer.js'
 
 export interface Conv2dOptions extends ConvOptions {
@@ -26,6 +26,7 @@ export function conv2d(filters: number, kernel: Pair, options: Conv2dOptions = {
   const { bias, init, biasInit, name, ...place } = options
   checkInteger('filters of conv2d', filters, { min: 1 })
   checkOptions('conv2d', options, ['stride', 'padding', 'dilation', 'groups', 'bias', 'init', 'biasInit', 'name'])
+  checkBias('conv2d', bias)
   const [kh, kw] = checkPair('kernel of conv2d', kernel, 1)
   const groups = checkInteger('groups of conv2d', place.groups ?? 1, { min: 1 })
   return layer(

@@ -5,7 +5,7 @@ import { constant, type Initializer, type InitializerChoice } from '../initializ
 import { type ConvTranspose2dOptions as PlaceOptions, convTranspose2d as transposed } from '../ops/conv.js'
 import { add } from '../ops/elementwise.js'
 import { checkPair, type Pair } from '../ops/window.js'
-import { chooseInit, wantsBias } from './dense.js'
+import { checkBias, chooseInit, wantsBias } from './dense.js'
 import { checkImage, type Layer, layer } from './layer.js'
 
 export interface ConvTranspose2dOptions extends PlaceOptions {
@@ -32,6 +32,7 @@ export function convTranspose2d(filters: number, kernel: Pair, options: ConvTran
   checkInteger('filters of convTranspose2d', filters, { min: 1 })
   const [kh, kw] = checkPair('kernel of convTranspose2d', kernel, 1)
   const groups = checkInteger('groups of convTranspose2d', place.groups ?? 1, { min: 1 })
+  checkBias('convTranspose2d', bias)
   return layer(
     'convTranspose2d',
     (x, scope) => {

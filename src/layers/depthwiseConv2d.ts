@@ -6,7 +6,7 @@ import { type Conv2dOptions, conv2d as convolve } from '../ops/conv.js'
 import { add } from '../ops/elementwise.js'
 import { checkPair, type Pair } from '../ops/window.js'
 import type { Tensor } from '../tensor.js'
-import { chooseInit, wantsBias } from './dense.js'
+import { checkBias, chooseInit, wantsBias } from './dense.js'
 import { checkImage, type Layer, layer, type Scope } from './layer.js'
 
 export interface DepthwiseConv2dOptions extends Omit<Conv2dOptions, 'groups'> {
@@ -33,6 +33,7 @@ export function depthwiseConv2d(kernel: Pair, options: DepthwiseConv2dOptions = 
   const { multiplier = 1, bias, init, biasInit, name, ...place } = options
   const [kh, kw] = checkPair('kernel of depthwiseConv2d', kernel, 1)
   checkInteger('multiplier of depthwiseConv2d', multiplier, { min: 1 })
+  checkBias('depthwiseConv2d', bias)
   return layer(
     'depthwiseConv2d',
     (x, scope) => {

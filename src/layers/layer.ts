@@ -17,10 +17,14 @@ export interface Layer {
   readonly kind?: string
   /** Replaces the numbered name within its model. */
   readonly label?: string | undefined
+  /** Layers that this one applies in order, so that neighbours can look inside. */
+  readonly inner?: readonly Layer[]
 }
 
 /** Names a layer function; `label` replaces the numbered name (`dense1`) in parameter paths. */
 export function layer(kind: string, apply: (x: Tensor, scope: Scope) => Tensor, label?: string): Layer {
+  if (label !== undefined && (typeof label !== 'string' || label === ''))
+    throw expected('a text', `name of ${kind}`, label)
   return Object.assign((x: Tensor, scope: Scope) => apply(x, scope), { kind, label })
 }
 
@@ -152,8 +156,13 @@ export function applyLayer(applied: Layer, x: Tensor, scope: Scope): Tensor {
 /** Layers one after the other. Names them by kind and number: dense1, conv2d1, dense2. */
 export function sequential(layers: readonly Layer[], options: { name?: string } = {}): Layer {
   checkOptions('sequential', options, ['name'])
-  return layer('sequential', (x, scope) => walk(layers, x, scope).at(-1)?.output ?? x, options.name)
+  const applied = layer('sequential', (x, scope) => walk(layers, x, scope).at(-1)?.output ?? x, options.name)
+  return Object.assign(applied, { inner: layers })
 }
+
+const kindOf = (each: Layer): string => each.kind ?? (each.name || 'custom')
+const kindsAhead = (layers: readonly Layer[]): string[] =>
+  layers.flatMap((each) => (each.inner ? kindsAhead(each.inner) : [kindOf(each)]))
 
 /** One layer of a walk, for summaries. */
 export interface Step {
@@ -174,19 +183,18 @@ export function walk(
   applied?: Map<Layer, string>,
 ): Step[] {
   if (!Array.isArray(layers)) throw expected('a layer or a list of layers', scope.path || 'a model', layers)
-  const kinds = layers.map((each, i) => {
+  layers.forEach((each, i) => {
     if (typeof each !== 'function') throw expected('a layer, i.e. a function (x, scope) => y', `layer ${i + 1}`, each)
-    return each.kind ?? (each.name || 'custom')
   })
   const steps: Step[] = []
   layers.forEach((each, i) => {
-    const kind = kinds[i] as string
+    const kind = kindOf(each)
     const known = applied?.get(each)
     const name = known ?? scope.nameOf(kind, each.label)
     applied?.set(each, name)
     const input = steps.at(-1)?.output ?? x
     try {
-      const output = applyLayer(each, input, scope.child(name, [...kinds.slice(i + 1), ...next]))
+      const output = applyLayer(each, input, scope.child(name, [...kindsAhead(layers.slice(i + 1)), ...next]))
       const step = { name, kind, output }
       steps.push(step)
       if (!known) scope.steps.push(step)
@@ -197,21 +205,20 @@ export function walk(
   return steps
 }
 
-// Errors of inner layers already tell their place; the outermost sequence must not tell it again.
-const told = new WeakSet<object>()
+// What an error of inner layers has told already; each sequence around it puts its own shapes in front.
+const told = new WeakMap<GradlineError, { error: GradlineError; where: string; shapes: readonly string[] }>()
 
 function withShapes(error: unknown, path: string, x: Tensor, steps: readonly Step[]): unknown {
-  if (!(error instanceof GradlineError) || told.has(error)) return error
-  const shapes = [
-    `input ${showShape(x.shape)}`,
-    ...steps.map(({ name, output }) => `${name} ${showShape(output.shape)}`),
-  ]
-  const located = new GradlineError(error.code, error.message, {
-    where: path,
+  if (!(error instanceof GradlineError)) return error
+  const inner = told.get(error) ?? { error, where: path, shapes: [] }
+  const own = [`input ${showShape(x.shape)}`, ...steps.map(({ name, output }) => `${name} ${showShape(output.shape)}`)]
+  const shapes = [...own, ...inner.shapes.slice(1)]
+  const located = new GradlineError(inner.error.code, inner.error.message, {
+    where: inner.where,
     fix: `Shapes so far, with a batch of ${x.shape[0]}: ${shapes.join(' -> ')}`,
-    cause: error,
+    cause: inner.error,
   })
-  told.add(located)
+  told.set(located, { ...inner, shapes })
   return located
 }
 

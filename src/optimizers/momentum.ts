@@ -1,6 +1,6 @@
 // Gradient descent with momentum, plain and with Nesterov's look-ahead.
 
-import { checkFinite, checkOptions } from '../errors.js'
+import { checkFinite, checkOneOf, checkOptions } from '../errors.js'
 import { momentumUpdate } from '../ops/update.js'
 import { type ClipOptions, type Optimizer, optimizer } from './optimizer.js'
 
@@ -19,7 +19,8 @@ export interface MomentumOptions extends ClipOptions {
 function withVelocity(kind: string, nesterov: boolean, options: MomentumOptions): Optimizer {
   checkOptions(kind, options, ['lr', 'beta', 'rateOutside', 'clipNorm', 'clipValue'])
   const beta = checkFinite(`beta of ${kind}`, options.beta ?? 0.9, { min: 0, below: 1 })
-  const form = { beta, nesterov, rateOutside: options.rateOutside ?? false }
+  const rateOutside = checkOneOf(`rateOutside of ${kind}`, options.rateOutside ?? false, [true, false])
+  const form = { beta, nesterov, rateOutside }
   return optimizer(kind, options.lr ?? 0.01, options, ['velocity'], (clipValue) => (param, slots, gradient, step) => {
     momentumUpdate(param, slots[0] as typeof param, gradient, step, form, clipValue)
   })

@@ -6,6 +6,8 @@ import { checkInteger, checkOptions, expected, GradlineError } from '../errors.j
 import { grad } from '../grad.js'
 import type { Loss } from '../losses/loss.js'
 import { readStep, writeStep } from '../memory.js'
+import type { NativeFailure } from '../native.js'
+import { requireFinite } from '../ops/loss.js'
 import type { Shuffle } from '../ops/random.js'
 import type { Optimizer, Updater } from '../optimizers/optimizer.js'
 import type { Program, ProgramMemory, Results } from '../program.js'
@@ -139,6 +141,11 @@ export class Loop {
     if (typeof options.optimizer?.update !== 'function') {
       throw expected('an optimizer such as adam()', 'optimizer', options.optimizer)
     }
+    const { signal, callbacks = [] } = options
+    if (signal !== undefined && !(signal instanceof AbortSignal)) throw expected('an AbortSignal', 'signal', signal)
+    if (!Array.isArray(callbacks) || callbacks.some((c) => typeof c !== 'object' || c === null)) {
+      throw expected('a list of callbacks such as earlyStopping()', 'callbacks', callbacks)
+    }
     this.#model = model
     this.#data = data
     this.#options = options
@@ -222,6 +229,7 @@ export class Loop {
         const { inputs, labels } = drawBatch(this.#data, batch, shuffle, this.#model.device, updater.step)
         const prediction = this.#model.apply(inputs, 'train')
         const outputs = measure(loss, this.#metrics, prediction, labels as Tensor)
+        outputs.loss = requireFinite(outputs.loss as Tensor)
         const { params } = this.#model
         updater.apply(params, grad(outputs.loss as Tensor, params))
         return outputs
@@ -241,8 +249,6 @@ export class Loop {
     const stepsPerEpoch = steps + (rest ? 1 : 0)
     const began = performance.now()
     const report = (results: Results<StepOutputs>, batch: number, offset: number): void => {
-      const bad = results.series('loss').findIndex((loss) => !Number.isFinite(loss))
-      if (bad >= 0) throw this.#diverged(results.series('loss')[bad] as number, epoch, offset + bad + 1, control)
       means.add(results, batch)
       const event: ProgressEvent = {
         kind: 'progress',
@@ -256,8 +262,15 @@ export class Loop {
       this.#emit(event)
       for (const callback of this.#options.callbacks ?? []) callback.onProgress?.(event, control)
     }
-    await this.#steps(main, steps, (results, done) => report(results, this.#batchSize, done))
-    if (rest) await this.#steps(rest, 1, (results) => report(results, this.#data.length % this.#batchSize, steps))
+    const run = (program: StepProgram, count: number, batch: number, offset: number): Promise<void> =>
+      this.#steps(
+        program,
+        count,
+        (results, done) => report(results, batch, offset + done),
+        (error, done) => this.#located(error, epoch, offset + done),
+      )
+    await run(main, steps, this.#batchSize, 0)
+    if (rest) await run(rest, 1, this.#data.length % this.#batchSize, steps)
     return { train: means.result(), seconds: (performance.now() - began) / 1000 }
   }
 
@@ -266,6 +279,7 @@ export class Loop {
     program: StepProgram,
     total: number,
     report: (results: Results<StepOutputs>, done: number) => void,
+    located: (error: unknown, done: number) => unknown,
   ): Promise<void> {
     const queue: Promise<Results<StepOutputs>>[] = []
     let queued = 0
@@ -274,11 +288,13 @@ export class Loop {
       while (done < total) {
         while (queued < total && queue.length < 2) {
           const steps = Math.min(this.#chunk, total - queued)
-          queue.push(program.runMany(steps))
+          queue.push(program.runMany(steps, {}, { continues: queued > 0 }))
           queued += steps
         }
         const began = performance.now()
-        const results = await (queue.shift() as Promise<Results<StepOutputs>>)
+        const results = await (queue.shift() as Promise<Results<StepOutputs>>).catch((error: unknown) => {
+          throw located(error, done)
+        })
         this.#throwIfAborted()
         report(results, done)
         done += results.steps
@@ -291,12 +307,22 @@ export class Loop {
     }
   }
 
-  #diverged(loss: number, epoch: number, step: number, { model }: RunControl): GradlineError {
+  // Names the step of a failure; of a loss that is not finite also what it means.
+  #located(error: unknown, epoch: number, done: number): unknown {
+    if (!(error instanceof GradlineError)) return error
+    const { opName, completed = 0 } = (error.cause ?? {}) as NativeFailure
+    const step = `step ${done + completed + 1} of epoch ${epoch}`
+    if (opName !== 'requireFinite')
+      return new GradlineError(error.code, `${error.message} (${step})`, { cause: error.cause })
     return new GradlineError(
       'data',
-      `The training loss became ${loss} in step ${step} of epoch ${epoch}; updates with gradients that are not finite ` +
-        'were skipped, so the weights are still those of the last good step',
-      { where: model.name, fix: 'Lower the learning rate, clip gradients (clipNorm), or look for extreme inputs' },
+      `The training loss became ${/NaN|-?Infinity/.exec(error.message)?.[0]} in ${step}; the step was not applied, so the ` +
+        'weights are those of the step before',
+      {
+        where: this.#model.name,
+        fix: 'Lower the learning rate, clip gradients (clipNorm), or look for extreme inputs',
+        cause: error.cause,
+      },
     )
   }
 

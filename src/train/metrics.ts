@@ -13,6 +13,7 @@ export type MetricChoice = 'accuracy' | Metric
 
 /** The metrics asked for, each under a name of its own. */
 export function metricsOf(used: Loss, choices: readonly MetricChoice[] = []): Metric[] {
+  if (!Array.isArray(choices)) throw expected("a list such as ['accuracy']", 'metrics', choices)
   const metrics = choices.map((choice) => {
     if (choice === 'accuracy') return loss('accuracy', accuracy)
     if (typeof choice !== 'function') throw expected("'accuracy' or a metric such as mse()", 'metrics', choice)

@@ -1,5 +1,6 @@
 // Recording: what may not be done while no data exists, the order of effects, and what comes back.
 import { describe, expect, it } from 'vitest'
+import { currentGraph } from '../../src/graph.js'
 import {
   assign,
   GradlineError,
@@ -11,7 +12,9 @@ import {
   tensor,
   variable,
   write,
+  writeStep,
 } from '../../src/index.js'
+import { Optimized } from '../ops/optimizer.js'
 
 function failure(body: () => unknown): GradlineError {
   try {
@@ -50,6 +53,16 @@ describe('a value read while recording', () => {
     // The line of the user that made the value.
     expect(error.message).toContain(
       `The value of Tensor float32 [3] made at record.test.ts:${line} was read while its program is recorded`,
+    )
+  })
+
+  it('throws with the path of the layer', () => {
+    const inside = (x: Tensor): Tensor => {
+      const layers = currentGraph('test')
+      return layers.inLayer('encoder', () => layers.inLayer('dense1', () => ops.relu(x)))
+    }
+    expect(() => record(({ x }) => ops.fill([1], inside(x).item()), { x: [1] })).toThrow(
+      /^The value of Tensor float32 \[1\] made at encoder\.dense1, record\.test\.ts:\d+ was read/,
     )
   })
 
@@ -151,6 +164,30 @@ describe('the order of effects', () => {
     })
     expect(program.runSync().item()).toBe(2)
     expect(program.runSync().item()).toBe(4)
+  })
+
+  it('a copy of a parameter taken before its update is the old one', () => {
+    const optimized = new Optimized({ kind: 'sgd' }, [[2]])
+    const [w] = optimized.variables
+    const [before, after] = [variable([2]), variable([2])]
+    const program = record(
+      ({ g }) => {
+        assign(before, w!)
+        optimized.update([g])
+        assign(after, w!)
+        return []
+      },
+      { g: [2] },
+      { step: optimized.step },
+    )
+    write(w!, [1, 2])
+    writeStep(optimized.step, { rate: 1 })
+    program.runSync({ g: [10, 20] })
+    expect([before, w!, after].map((v) => Array.from(read(v)))).toEqual([
+      [1, 2],
+      [-9, -18],
+      [-9, -18],
+    ])
   })
 
   it('many steps in one call carry variables from step to step', () => {

@@ -1,7 +1,7 @@
 // Numbers that are not finite, signs of zero and ties: what each op says of them, in the middle of a vector and at its
 // ragged end, on every device.
 import { describe, expect, it } from 'vitest'
-import { grad, ops, type Tensor, tensor } from '../../src/index.js'
+import { assign, grad, ops, read, record, type Tensor, tensor, variable } from '../../src/index.js'
 import { compute, everyDevice } from './harness.js'
 
 const [inf, nan] = [Number.POSITIVE_INFINITY, Number.NaN]
@@ -99,6 +99,26 @@ describe.each(everyDevice())('on $name', ({ on }) => {
         [0, 0],
       ])
     }
+  })
+
+  it.each([nan, inf, -inf])('requireFinite fails the step on %f, before anything is changed', (bad) => {
+    const v = variable([1], { value: 4 })
+    const program = record(
+      ({ x }) => {
+        assign(v, ops.scale(v, 2))
+        return ops.requireFinite(x)
+      },
+      { x: [length] },
+      options,
+    )
+    for (const place of [0, 17, length - 1]) {
+      const x = new Float32Array(length).fill(1)
+      x[place] = bad
+      expect(() => program.runSync({ x })).toThrow(/requireFinite/)
+      expect(read(v)[0]).toBe(4)
+    }
+    program.runSync({ x: new Float32Array(length).fill(3.4e38) })
+    expect(read(v)[0]).toBe(8)
   })
 
   it('float to int32 truncates and saturates', () => {
