@@ -20,7 +20,8 @@ export interface Conv2dOptions extends ConvOptions {
 
 /**
  * [n, h, w, in] gives [n, oh, ow, filters] (defaults: stride 1, padding 'valid', dilation 1, groups 1).
- * Parameters: weight [kh, kw, in / groups, filters], bias [filters].
+ * Parameters: weight [kh, kw, in / groups, filters] (PyTorch: [filters, in / groups, kh, kw]), bias [filters].
+ * PyTorch: torch.nn.Conv2d; Keras: keras.layers.Conv2D
  */
 export function conv2d(filters: number, kernel: Pair, options: Conv2dOptions = {}): Layer {
   const { bias, init, biasInit, name, ...place } = options

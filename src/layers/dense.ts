@@ -16,7 +16,10 @@ export interface DenseOptions {
   name?: string
 }
 
-/** [n, in] gives [n, units]. Parameters: weight [in, units], bias [units]. */
+/**
+ * [n, in] gives [n, units]: x W + b. Parameters: weight [in, units] (PyTorch's transposed), bias [units].
+ * PyTorch: torch.nn.Linear; Keras: keras.layers.Dense
+ */
 export function dense(units: number, options: DenseOptions = {}): Layer {
   checkInteger('units of dense', units, { min: 1 })
   checkOptions('dense', options, ['bias', 'init', 'biasInit', 'name'])

@@ -153,7 +153,10 @@ export function applyLayer(applied: Layer, x: Tensor, scope: Scope): Tensor {
   return y
 }
 
-/** Layers one after the other. Names them by kind and number: dense1, conv2d1, dense2. */
+/**
+ * Layers one after the other. Names them by kind and number: dense1, conv2d1, dense2.
+ * PyTorch: torch.nn.Sequential; Keras: keras.Sequential
+ */
 export function sequential(layers: readonly Layer[], options: { name?: string } = {}): Layer {
   checkOptions('sequential', options, ['name'])
   const applied = layer('sequential', (x, scope) => walk(layers, x, scope).at(-1)?.output ?? x, options.name)
