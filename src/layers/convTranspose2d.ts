@@ -33,6 +33,12 @@ export function convTranspose2d(filters: number, kernel: Pair, options: ConvTran
   const [kh, kw] = checkPair('kernel of convTranspose2d', kernel, 1)
   const groups = checkInteger('groups of convTranspose2d', place.groups ?? 1, { min: 1 })
   checkBias('convTranspose2d', bias)
+  const strides = checkPair('stride of convTranspose2d', place.stride ?? 1, 1)
+  const dilations = checkPair('dilation of convTranspose2d', place.dilation ?? 1, 1)
+  checkPair('outputPadding of convTranspose2d', place.outputPadding ?? 0, 0).forEach((added, axis) => {
+    const most = place.padding === 'same' ? 0 : Math.max(strides[axis] as number, dilations[axis] as number) - 1
+    checkInteger('outputPadding of convTranspose2d', added, { min: 0, max: most })
+  })
   return layer(
     'convTranspose2d',
     (x, scope) => {

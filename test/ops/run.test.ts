@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { device, machine } from '../../src/device.js'
 import type { TypedArray } from '../../src/dtype.js'
-import { tensor } from '../../src/index.js'
+import { power, table, tensor } from '../../src/index.js'
 import { opTable } from '../../src/op.js'
 import { passNames } from '../../src/passes.js'
 import { sizeOf } from '../../src/shape.js'
@@ -221,6 +221,19 @@ const updates: { op: string; name: string; setup: Setup }[] = [
     op: 'advance',
     name: 'a rate that changes',
     setup: randomSetup(momentum, shapes, 25, { rate: (i) => 0.1 / (i + 1) }),
+  },
+  {
+    op: 'scheduleRate',
+    name: 'power',
+    setup: randomSetup(momentum, shapes, 25, { rate: (i) => 0.1 / (1 + i / 5), schedule: power({ r: 5 }) }),
+  },
+  {
+    op: 'scheduleRate',
+    name: 'table',
+    setup: randomSetup(adam, shapes, 25, {
+      rate: (i) => [0.5, 0.25, 0.125][i] ?? 0.125,
+      schedule: table([0.5, 0.25, 0.125]),
+    }),
   },
 ]
 
