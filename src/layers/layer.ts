@@ -19,13 +19,20 @@ export interface Layer {
   readonly label?: string | undefined
   /** Layers that this one applies in order, so that neighbours can look inside. */
   readonly inner?: readonly Layer[]
+  /** What it was made with, where tools make it again with changes (replaceHead, foldBatchNorm, fuseLinear). */
+  readonly options?: object | undefined
 }
 
 /** Names a layer function; `label` replaces the numbered name (`dense1`) in parameter paths. */
-export function layer(kind: string, apply: (x: Tensor, scope: Scope) => Tensor, label?: string): Layer {
+export function layer(
+  kind: string,
+  apply: (x: Tensor, scope: Scope) => Tensor,
+  label?: string,
+  options?: object,
+): Layer {
   if (label !== undefined && (typeof label !== 'string' || label === ''))
     throw expected('a text', `name of ${kind}`, label)
-  return Object.assign((x: Tensor, scope: Scope) => apply(x, scope), { kind, label })
+  return Object.assign((x: Tensor, scope: Scope) => apply(x, scope), { kind, label, options })
 }
 
 /** A parameter or state of a model and how its first value is made. */
@@ -41,6 +48,14 @@ export class Weights {
   readonly params = new Region('param', 'parameters')
   readonly states = new Region('state', 'state')
   readonly entries = new Map<string, Entry>()
+  /** Paths of entries that training must not change. */
+  readonly frozen = new Set<string>()
+
+  /** True for a layer that has state, all of it frozen. */
+  keepsState(path: string): boolean {
+    const own = this.states.variables.filter(({ name }) => name.slice(0, name.lastIndexOf('.')) === path)
+    return own.length > 0 && own.every(({ name }) => this.frozen.has(name))
+  }
 
   obtain(region: Region, path: string, shape: Shape, initializer: Initializer, fans: Fans): Variable {
     const known = this.entries.get(path)
@@ -60,19 +75,35 @@ export class Weights {
   }
 }
 
+/** What a recording tells of each layer it has applied, inner ones first. */
+export interface Applied {
+  readonly path: string
+  readonly kind: string
+  readonly input: Tensor
+  readonly output: Tensor
+}
+
+/** Sees every layer of a recording; a tensor that it returns takes the place of the layer's output. */
+export type Watch = (applied: Applied) => Tensor | undefined
+
 export class Scope {
+  /** A layer whose whole state is frozen, such as batch norm with its running statistics, works as in prediction. */
   readonly mode: Mode
   /** Dotted path of the layer: `block1.dense2`. */
   readonly path: string
   /** Kinds of the layers that come after this one, nearest first. */
   readonly next: readonly string[]
+  readonly watch: Watch | undefined
   readonly #weights: Weights
+  readonly #mode: Mode
 
-  constructor(weights: Weights, mode: Mode, path = '', next: readonly string[] = []) {
+  constructor(weights: Weights, mode: Mode, path = '', next: readonly string[] = [], watch?: Watch) {
     this.#weights = weights
-    this.mode = mode
+    this.#mode = mode
+    this.mode = weights.keepsState(path) ? 'predict' : mode
     this.path = path
     this.next = next
+    this.watch = watch
   }
 
   /** A trained parameter, `path.name`. Fans are read from the shape unless given. */
@@ -87,7 +118,7 @@ export class Scope {
 
   /** The scope of a layer inside this one. */
   child(name: string, next: readonly string[] = this.next): Scope {
-    return new Scope(this.#weights, this.mode, this.#pathOf(name), next)
+    return new Scope(this.#weights, this.#mode, this.#pathOf(name), next, this.watch)
   }
 
   /** Kind of the activation that follows, looking past layers that keep signs and units; undefined if none does. */
@@ -128,25 +159,33 @@ export interface Step {
   readonly output: Tensor
 }
 
-/** Applies layers in order and keeps every result. An error tells the shapes up to the layer that failed. */
-export function walk(layers: readonly Layer[], x: Tensor, scope: Scope): Step[] {
-  layers.forEach((each, i) => {
-    if (typeof each !== 'function') throw expected('a layer, i.e. a function (x, scope) => y', `layer ${i + 1}`, each)
-  })
+/** Kinds and names of layers that stand one after the other: a name of their own, or kind and number. */
+export function namesOf(layers: readonly Layer[]): { kind: string; name: string }[] {
   const counts = new Map<string, number>()
-  const steps: Step[] = []
   const names = new Set<string>()
-  layers.forEach((each, i) => {
+  return layers.map((each, i) => {
+    if (typeof each !== 'function') throw expected('a layer, i.e. a function (x, scope) => y', `layer ${i + 1}`, each)
     const kind = kindOf(each)
     const count = (counts.get(kind) ?? 0) + 1
     counts.set(kind, count)
     const name = each.label ?? `${kind}${count}`
     if (names.has(name)) throw expected('a name that no other layer has', `layer ${i + 1}`, name)
     names.add(name)
+    return { kind, name }
+  })
+}
+
+/** Applies layers in order and keeps every result. An error tells the shapes up to the layer that failed. */
+export function walk(layers: readonly Layer[], x: Tensor, scope: Scope): Step[] {
+  const names = namesOf(layers)
+  const steps: Step[] = []
+  layers.forEach((each, i) => {
+    const { kind, name } = names[i] as { kind: string; name: string }
     const input = steps.at(-1)?.output ?? x
     try {
-      const output = applyLayer(each, input, scope.child(name, [...kindsAhead(layers.slice(i + 1)), ...scope.next]))
-      steps.push({ name, kind, output })
+      const own = scope.child(name, [...kindsAhead(layers.slice(i + 1)), ...scope.next])
+      const output = applyLayer(each, input, own)
+      steps.push({ name, kind, output: scope.watch?.({ path: own.path, kind, input, output }) ?? output })
     } catch (error) {
       throw withShapes(error, scope.child(name).path, x, steps)
     }

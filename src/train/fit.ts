@@ -154,6 +154,11 @@ export class Loop {
     this.#batchSize = checkInteger('batchSize', options.batchSize ?? 32, { min: 1 })
     this.#emit = emit
     model.checkData('training data', data, options.loss)
+    if (model.params.length > 0 && model.trainable.length === 0) {
+      throw new GradlineError('state', `Every parameter of ${model.name} is frozen; there is nothing to train`, {
+        fix: 'Call unfreeze() with the layers to train',
+      })
+    }
     if (options.validation) model.checkData('validation data', options.validation, options.loss)
     if (this.#batchSize > data.length) {
       throw expected(`at most the ${data.length} samples of ${data.name}`, 'batchSize', this.#batchSize)
@@ -231,8 +236,8 @@ export class Loop {
         const prediction = this.#model.apply(inputs, 'train')
         const outputs = measure(loss, this.#metrics, prediction, labels as Tensor)
         outputs.loss = requireFinite(outputs.loss as Tensor)
-        const { params } = this.#model
-        updater.apply(params, grad(outputs.loss as Tensor, params))
+        const { trainable } = this.#model
+        updater.apply(trainable, grad(outputs.loss as Tensor, trainable))
         return outputs
       },
       updater.step,
