@@ -21,7 +21,7 @@ import { Tensor, type Variable } from '../tensor.js'
 import { drawBatch } from './batches.js'
 import type { Measures } from './events.js'
 import { Fit, type FitOptions } from './fit.js'
-import { Means, type MetricChoice, measure, metricsOf } from './metrics.js'
+import { Measuring, type MetricChoice, metricsOf } from './metrics.js'
 import { summarize } from './summary.js'
 
 export interface ModelOptions extends DeviceOptions {
@@ -178,11 +178,10 @@ export class Model {
     checkOptions('evaluate', options, ['loss', 'metrics', 'batchSize', 'signal'])
     if (typeof options?.loss !== 'function') throw expected('a loss such as crossEntropy()', 'loss', options?.loss)
     this.checkData('data', data, options.loss)
-    const metrics = metricsOf(options.loss, options.metrics)
+    const measuring = new Measuring(options.loss, metricsOf(options.loss, options.metrics))
     const batch = Math.min(checkInteger('batchSize', options.batchSize ?? 256, { min: 1 }), data.length)
     await this.initialize()
     const step = stepState('evaluate', { seed: this.seed })
-    const means = new Means(metrics)
     for (const [size, steps] of [
       [batch, Math.floor(data.length / batch)],
       [data.length % batch, 1],
@@ -192,7 +191,7 @@ export class Model {
         `evaluate ${size}`,
         () => {
           const { inputs, labels } = drawBatch(data, size, 'none', this.device, step)
-          return measure(options.loss, metrics, this.apply(inputs, 'predict'), labels as Tensor)
+          return measuring.record(this.apply(inputs, 'predict'), labels as Tensor)
         },
         step,
       )
@@ -203,13 +202,13 @@ export class Model {
         if (options.signal?.aborted) {
           throw new GradlineError('aborted', 'Evaluation was stopped by its signal', { cause: options.signal.reason })
         }
-        means.add(results, size)
+        measuring.add(results, size)
       } finally {
         options.signal?.removeEventListener('abort', stop)
         program.close()
       }
     }
-    return means.result()
+    return measuring.result()
   }
 
   /**
