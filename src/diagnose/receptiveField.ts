@@ -25,8 +25,8 @@ interface Field {
 
 /**
  * The receptive field of every layer of a model of images [h, w, channels]: a window of k taps at dilation d adds
- * d (k - 1) times the stride before it, and multiplies the stride by its own (Dumoulin & Visin 2016). After a dense layer
- * it is the whole input. PyTorch: none; Keras: none
+ * d (k - 1) times the stride before it, and multiplies the stride by its own (Dumoulin & Visin 2016). After a dense
+ * layer or a global pooling it is the whole input. PyTorch: none; Keras: none
  */
 export function receptiveField(net: Model): ReceptiveField[] {
   const graph = new Graph()
