@@ -12,7 +12,7 @@ const rooms = [
   ['ops', 'ops/'],
   ['model', 'layers/ losses/ optimizers/ schedules/ initializers/ regularizers/'],
   ['machine', 'native.ts device.ts passes.ts plan.ts encode.ts print.ts program.ts eager.ts memory.ts'],
-  ['use', 'train/ data/ io/ diagnose/ search/'],
+  ['use', 'train/ data/ io/ diagnose/ metrics/ transform/ search/'],
   ['door', 'index.ts cli/'],
 ].map(([name, members]) => ({ name, members: members.split(' ').map((member) => `src/${member}`) }))
 const loader = 'src/native.ts' // the only file that may load the addon

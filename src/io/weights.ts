@@ -26,16 +26,31 @@ export async function saveWeights(file: string, weights: readonly Weight[]): Pro
   await writeFileAtomic(file, encodeSafetensors(tensors, { format: 'gradline' }))
 }
 
-/** The weights of the file in the order of `wanted`. Throws unless names, shapes and element types are exactly those. */
-export async function loadWeights(file: string, wanted: readonly WeightFacts[]): Promise<Weight[]> {
+export interface LoadOptions {
+  /**
+   * Names in the file for paths of the model, where they differ: of a layer (`{ dense1: 'encoder.fc' }`) or of one entry, or
+   * a function from a path to its name.
+   */
+  map?: Readonly<Record<string, string>> | ((path: string) => string)
+  /** false: take what both have, and leave the rest of the model as it is. Shapes must fit all the same. Default true. */
+  strict?: boolean
+}
+
+/** The weights of the file, in the order of `wanted`. Throws unless names, shapes and element types are exactly those. */
+export async function loadWeights(
+  file: string,
+  wanted: readonly WeightFacts[],
+  { map = {}, strict = true }: LoadOptions = {},
+): Promise<Weight[]> {
+  const nameOf = typeof map === 'function' ? map : (path: string) => mapped(path, map)
   const bytes = await readFile(file).catch((error: unknown) => {
     throw fileError('read', file, error)
   })
   const { tensors } = decodeSafetensors(bytes, file)
-  const names = new Set(wanted.map(({ path }) => path))
-  const missing = wanted.filter(({ path }) => !tensors.has(path)).map(({ path }) => path)
+  const names = new Set(wanted.map(({ path }) => nameOf(path)))
+  const missing = [...names].filter((name) => !tensors.has(name))
   const unknown = [...tensors.keys()].filter((name) => !names.has(name))
-  if (missing.length > 0 || unknown.length > 0) {
+  if (strict ? missing.length > 0 || unknown.length > 0 : missing.length === names.size) {
     const lists = [
       missing.length > 0 ? `it lacks ${missing.slice(0, 5).join(', ')}` : '',
       unknown.length > 0 ? `the model has no ${unknown.slice(0, 5).join(', ')}` : '',
@@ -44,8 +59,9 @@ export async function loadWeights(file: string, wanted: readonly WeightFacts[]):
       where: file,
     })
   }
-  return wanted.map(({ path, shape }) => {
-    const found = tensors.get(path)
+  return wanted.flatMap(({ path, shape }) => {
+    const found = tensors.get(nameOf(path))
+    if (!found && !strict) return []
     if (found?.dtype !== 'F32' || !sameShape(found.shape, shape)) {
       throw new GradlineError(
         'data',
@@ -55,4 +71,13 @@ export async function loadWeights(file: string, wanted: readonly WeightFacts[]):
     }
     return { path, shape, data: (found.data as Float32Array).subarray(0, sizeOf(shape)) }
   })
+}
+
+// The entry of the map for the path itself or for the nearest layer around it.
+function mapped(path: string, map: Readonly<Record<string, string>>): string {
+  for (let end = path.length; end > 0; end = path.lastIndexOf('.', end - 1)) {
+    const name = map[path.slice(0, end)]
+    if (name !== undefined) return name + path.slice(end)
+  }
+  return path
 }

@@ -45,5 +45,6 @@ export function conv2d(filters: number, kernel: Pair, options: Conv2dOptions = {
       return wantsBias(bias, scope) ? add(y, scope.param('bias', [filters], biasInit ?? constant(0))) : y
     },
     name,
+    { filters, kernel, ...options },
   )
 }

@@ -33,6 +33,7 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
       return wantsBias(options.bias, scope) ? add(y, scope.param('bias', [units], options.biasInit ?? constant(0))) : y
     },
     options.name,
+    { units, ...options },
   )
 }
 

@@ -19,13 +19,20 @@ export interface Layer {
   readonly label?: string | undefined
   /** Layers that this one applies in order, so that neighbours can look inside. */
   readonly inner?: readonly Layer[]
+  /** What it was made with, where tools make it again with changes (replaceHead, foldBatchNorm, fuseLinear). */
+  readonly options?: object | undefined
 }
 
 /** Names a layer function; `label` replaces the numbered name (`dense1`) in parameter paths. */
-export function layer(kind: string, apply: (x: Tensor, scope: Scope) => Tensor, label?: string): Layer {
+export function layer(
+  kind: string,
+  apply: (x: Tensor, scope: Scope) => Tensor,
+  label?: string,
+  options?: object,
+): Layer {
   if (label !== undefined && (typeof label !== 'string' || label === ''))
     throw expected('a text', `name of ${kind}`, label)
-  return Object.assign((x: Tensor, scope: Scope) => apply(x, scope), { kind, label })
+  return Object.assign((x: Tensor, scope: Scope) => apply(x, scope), { kind, label, options })
 }
 
 /** A parameter or state of a model and how its first value is made. */
@@ -41,6 +48,14 @@ export class Weights {
   readonly params = new Region('param', 'parameters')
   readonly states = new Region('state', 'state')
   readonly entries = new Map<string, Entry>()
+  /** Paths of entries that training must not change. */
+  readonly frozen = new Set<string>()
+
+  /** True for a layer that has state, all of it frozen. */
+  keepsState(path: string): boolean {
+    const own = this.states.variables.filter(({ name }) => name.slice(0, name.lastIndexOf('.')) === path)
+    return own.length > 0 && own.every(({ name }) => this.frozen.has(name))
+  }
 
   obtain(region: Region, path: string, shape: Shape, initializer: Initializer, fans: Fans): Variable {
     const known = this.entries.get(path)
@@ -60,7 +75,42 @@ export class Weights {
   }
 }
 
+/** What a recording tells of each layer it has applied, inner ones first. */
+export interface Applied {
+  readonly path: string
+  readonly kind: string
+  readonly input: Tensor
+  readonly output: Tensor
+}
+
+/** Sees every layer of a recording; a tensor that it returns takes the place of the layer's output. */
+export type Watch = (applied: Applied) => Tensor | undefined
+
+/** Names layers that stand side by side: a label of their own, or kind and number. */
+class Names {
+  readonly #counts = new Map<string, number>()
+  readonly #taken = new Set<string>()
+
+  next(kind: string, label: string | undefined, path: string): string {
+    const count = (this.#counts.get(kind) ?? 0) + 1
+    this.#counts.set(kind, count)
+    const name = label ?? `${kind}${count}`
+    if (this.#taken.has(name)) {
+      throw expected('a name that no other layer has', path === '' ? name : `${path}.${name}`, name)
+    }
+    this.#taken.add(name)
+    return name
+  }
+}
+
+/** Kinds and names of the layers of a list. */
+export function namesOf(layers: readonly Layer[]): { kind: string; name: string }[] {
+  const names = new Names()
+  return layers.map((each) => ({ kind: kindOf(each), name: names.next(kindOf(each), each.label, '') }))
+}
+
 export class Scope {
+  /** A layer whose whole state is frozen, such as batch norm with its running statistics, works as in prediction. */
   readonly mode: Mode
   /** Dotted path of the layer: `block1.dense2`. */
   readonly path: string
@@ -68,16 +118,19 @@ export class Scope {
   readonly next: readonly string[]
   /** Layers applied in this scope so far, in order. */
   readonly steps: Step[] = []
+  readonly watch: Watch | undefined
   readonly #weights: Weights
-  readonly #counts = new Map<string, number>()
-  readonly #names = new Set<string>()
+  readonly #mode: Mode
+  readonly #names = new Names()
   readonly #applied = new Map<Layer, string>()
 
-  constructor(weights: Weights, mode: Mode, path = '', next: readonly string[] = []) {
+  constructor(weights: Weights, mode: Mode, path = '', next: readonly string[] = [], watch?: Watch) {
     this.#weights = weights
-    this.mode = mode
+    this.#mode = mode
+    this.mode = weights.keepsState(path) ? 'predict' : mode
     this.path = path
     this.next = next
+    this.watch = watch
   }
 
   /** A trained parameter, `path.name`. Fans are read from the shape unless given. */
@@ -92,7 +145,7 @@ export class Scope {
 
   /** The scope of a layer inside this one. */
   child(name: string, next: readonly string[] = this.next): Scope {
-    return new Scope(this.#weights, this.mode, this.#pathOf(name), next)
+    return new Scope(this.#weights, this.#mode, this.#pathOf(name), next, this.watch)
   }
 
   /**
@@ -107,12 +160,7 @@ export class Scope {
 
   /** The name of the next layer in this scope: its label, else kind and number. A name that is taken is an error. */
   nameOf(kind: string, label: string | undefined): string {
-    const count = (this.#counts.get(kind) ?? 0) + 1
-    this.#counts.set(kind, count)
-    const name = label ?? `${kind}${count}`
-    if (this.#names.has(name)) throw expected('a name that no other layer has', this.#pathOf(name), name)
-    this.#names.add(name)
-    return name
+    return this.#names.next(kind, label, this.path)
   }
 
   /** Kind of the activation that follows, looking past layers that keep signs and units; undefined if none does. */
@@ -197,8 +245,9 @@ export function walk(
     applied?.set(each, name)
     const input = steps.at(-1)?.output ?? x
     try {
-      const output = applyLayer(each, input, scope.child(name, [...kindsAhead(layers.slice(i + 1)), ...next]))
-      const step = { name, kind, output }
+      const own = scope.child(name, [...kindsAhead(layers.slice(i + 1)), ...next])
+      const output = applyLayer(each, input, own)
+      const step = { name, kind, output: scope.watch?.({ path: own.path, kind, input, output }) ?? output }
       steps.push(step)
       if (!known) scope.steps.push(step)
     } catch (error) {

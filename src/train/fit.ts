@@ -15,14 +15,14 @@ import type { Tensor } from '../tensor.js'
 import { drawBatch } from './batches.js'
 import type { Callback, RunControl } from './callbacks.js'
 import type { EpochEvent, FitEvent, History, Measures, ProgressEvent, StartEvent } from './events.js'
-import { Means, type Metric, type MetricChoice, measure, metricsOf } from './metrics.js'
+import { Measuring, type MetricChoice, metricsOf, type StepOutputs } from './metrics.js'
 import type { Model } from './model.js'
 
 export interface FitOptions {
   loss: Loss
   /** Passing the same optimizer to another fit() of the same model continues its moments and step count. */
   optimizer: Optimizer
-  /** Measured beside the loss: 'accuracy', or any loss or custom metric. Default none. */
+  /** Measured beside the loss: 'accuracy', metrics such as metrics.f1(), or any loss. Default none. */
   metrics?: readonly MetricChoice[]
   /** Default 1. */
   epochs?: number
@@ -52,7 +52,6 @@ const chunkSeconds = 0.015
 // Reading the results of a step takes JavaScript some microseconds; more at once would delay the event loop.
 const chunkSteps = 250
 
-type StepOutputs = { [measure: string]: Tensor }
 type StepProgram = Program<Record<string, never>, StepOutputs>
 
 /** A training run: await it for its history, or iterate over it for its events. */
@@ -127,7 +126,7 @@ export class Loop {
   readonly #model: Model
   readonly #data: Dataset
   readonly #options: FitOptions
-  readonly #metrics: readonly Metric[]
+  readonly #measuring: Measuring
   readonly #epochs: number
   readonly #batchSize: number
   readonly #emit: (event: FitEvent) => void
@@ -149,11 +148,16 @@ export class Loop {
     this.#model = model
     this.#data = data
     this.#options = options
-    this.#metrics = metricsOf(options.loss, options.metrics)
+    this.#measuring = new Measuring(options.loss, metricsOf(options.loss, options.metrics))
     this.#epochs = checkInteger('epochs', options.epochs ?? 1, { min: 0 })
     this.#batchSize = checkInteger('batchSize', options.batchSize ?? 32, { min: 1 })
     this.#emit = emit
     model.checkData('training data', data, options.loss)
+    if (model.params.length > 0 && model.trainable.length === 0) {
+      throw new GradlineError('state', `Every parameter of ${model.name} is frozen; there is nothing to train`, {
+        fix: 'Call unfreeze() with the layers to train',
+      })
+    }
     if (options.validation) model.checkData('validation data', options.validation, options.loss)
     if (this.#batchSize > data.length) {
       throw expected(`at most the ${data.length} samples of ${data.name}`, 'batchSize', this.#batchSize)
@@ -223,16 +227,16 @@ export class Loop {
   }
 
   #trainProgram(batch: number, updater: Updater): StepProgram {
-    const { loss, shuffle = 'epoch' } = this.#options
+    const { shuffle = 'epoch' } = this.#options
     return this.#model.program(
       `train ${batch}`,
       () => {
         const { inputs, labels } = drawBatch(this.#data, batch, shuffle, this.#model.device, updater.step)
         const prediction = this.#model.apply(inputs, 'train')
-        const outputs = measure(loss, this.#metrics, prediction, labels as Tensor)
-        outputs.loss = requireFinite(outputs.loss as Tensor)
-        const { params } = this.#model
-        updater.apply(params, grad(outputs.loss as Tensor, params))
+        const outputs = this.#measuring.record(prediction, labels as Tensor)
+        outputs.loss = requireFinite(outputs.loss)
+        const { trainable } = this.#model
+        updater.apply(trainable, grad(outputs.loss, trainable))
         return outputs
       },
       updater.step,
@@ -245,20 +249,21 @@ export class Loop {
     rest: StepProgram | undefined,
     control: RunControl,
   ): Promise<{ train: Measures; seconds: number }> {
-    const means = new Means(this.#metrics)
+    const measuring = this.#measuring
+    measuring.reset(this.#model.device)
     const steps = Math.floor(this.#data.length / this.#batchSize)
     const stepsPerEpoch = steps + (rest ? 1 : 0)
     const began = performance.now()
     const report = (results: Results<StepOutputs>, batch: number, offset: number): void => {
-      means.add(results, batch)
+      measuring.add(results, batch)
       const event: ProgressEvent = {
         kind: 'progress',
         epoch,
         epochs: this.#epochs,
         step: offset + results.steps,
         stepsPerEpoch,
-        train: means.result(),
-        samplesPerSecond: (means.samples * 1000) / (performance.now() - began),
+        train: measuring.soFar(),
+        samplesPerSecond: (measuring.samples * 1000) / (performance.now() - began),
       }
       this.#emit(event)
       for (const callback of this.#options.callbacks ?? []) callback.onProgress?.(event, control)
@@ -272,7 +277,7 @@ export class Loop {
       )
     await run(main, steps, this.#batchSize, 0)
     if (rest) await run(rest, 1, this.#data.length % this.#batchSize, steps)
-    return { train: means.result(), seconds: (performance.now() - began) / 1000 }
+    return { train: measuring.result(), seconds: (performance.now() - began) / 1000 }
   }
 
   // Runs `total` steps in chunks, two of them queued at any time.

@@ -14,7 +14,7 @@ import { checkShape, type Shape, sameShape, showShape } from '../shape.js'
 import { Tensor } from '../tensor.js'
 import type { Measures } from './events.js'
 import type { Fit, FitOptions } from './fit.js'
-import type { Metric } from './metrics.js'
+import type { MetricChoice } from './metrics.js'
 import type { EvaluateOptions, Model } from './model.js'
 
 export type Named = { readonly [name: string]: Tensor }
@@ -142,12 +142,12 @@ export function checkPart(
   )
 }
 
-const named = new WeakSet<readonly Metric[]>()
+const named = new WeakSet<readonly MetricChoice[]>()
 
 /** Loss and metrics as the training loop wants them: each with its name. */
 export function namedOptions<O extends { loss: unknown; metrics?: unknown }>(options: O): O {
   const { loss: used, metrics = {} } = options ?? {}
-  if (named.has(metrics as readonly Metric[])) return options
+  if (named.has(metrics as readonly MetricChoice[])) return options
   if (typeof used !== 'function') throw expected('a function of outputs and batch', 'loss', used)
   if (Array.isArray(metrics) || Object.values(metrics as object).some((metric) => typeof metric !== 'function')) {
     throw expected('functions of outputs and batch by name', 'metrics', metrics)

@@ -72,7 +72,7 @@ export async function lrFinder(net: Model, data: Dataset, options: LrFinderOptio
     () => {
       const { inputs, labels } = drawBatch(data, batch, 'epoch', net.device, updater.step)
       const value = loss(net.apply(inputs, 'train'), labels as Tensor)
-      updater.apply(net.params, grad(value, net.params))
+      updater.apply(net.trainable, grad(value, net.trainable))
       return value
     },
     updater.step,

@@ -1,23 +1,27 @@
-// What is measured on a batch, and its mean over the samples of many batches.
+// What a run measures: its loss and metrics, recorded into each step and joined over the steps of an epoch.
 
+import type { Device } from '../device.js'
 import { expected } from '../errors.js'
-import { type Loss, loss } from '../losses/loss.js'
-import { accuracy } from '../ops/loss.js'
-import type { Results } from '../program.js'
+import type { Loss } from '../losses/loss.js'
+import { accuracy } from '../metrics/accuracy.js'
+import { averaged, type Measurement, type Metric } from '../metrics/metric.js'
+import type { Outputs, Results } from '../program.js'
 import type { Tensor } from '../tensor.js'
 import type { Measures } from './events.js'
 
-/** A scalar of prediction and target, averaged over batches by their size; any loss is one. */
-export type Metric = Loss
-export type MetricChoice = 'accuracy' | Metric
+/** 'accuracy', one of `metrics`, or any loss or other function of prediction and target to a scalar, which is averaged. */
+export type MetricChoice = 'accuracy' | Metric | Loss
+
+/** What a step returns: the loss, and what each metric asked for. */
+export type StepOutputs = { [measure: string]: Outputs } & { loss: Tensor }
 
 /** The metrics asked for, each under a name of its own. */
 export function metricsOf(used: Loss, choices: readonly MetricChoice[] = []): Metric[] {
-  if (!Array.isArray(choices)) throw expected("a list such as ['accuracy']", 'metrics', choices)
   const metrics = choices.map((choice) => {
-    if (choice === 'accuracy') return loss('accuracy', accuracy)
-    if (typeof choice !== 'function') throw expected("'accuracy' or a metric such as mse()", 'metrics', choice)
-    return choice
+    if (choice === 'accuracy') return accuracy()
+    if (typeof choice === 'function') return averaged(choice.kind, choice)
+    if (typeof choice?.start === 'function') return choice
+    throw expected("'accuracy' or a metric such as metrics.f1() or mse()", 'metrics', choice)
   })
   const names = metrics.map(({ kind }) => kind)
   const repeated = names.find((name, i) => name === 'loss' || names.indexOf(name) !== i)
@@ -25,40 +29,58 @@ export function metricsOf(used: Loss, choices: readonly MetricChoice[] = []): Me
   return metrics
 }
 
-/** Records loss and metrics of a batch. */
-export function measure(
-  used: Loss,
-  metrics: readonly Metric[],
-  prediction: Tensor,
-  target: Tensor,
-): { [measure: string]: Tensor } {
-  return {
-    loss: used(prediction, target),
-    ...Object.fromEntries(metrics.map((metric) => [metric.kind, metric(prediction, target)])),
-  }
-}
-
-/** Means over samples of what batches of equal size measured. */
-export class Means {
-  /** Samples so far. */
+/** Loss and metrics at work in one training run or one evaluation. */
+export class Measuring {
+  /** Samples since the last reset. */
   samples = 0
-  readonly #names: readonly string[]
-  readonly #sums = new Map<string, number>()
+  readonly #loss: Loss
+  readonly #parts: readonly { readonly metric: Metric; readonly measurement: Measurement }[]
 
-  constructor(metrics: readonly Metric[]) {
-    this.#names = ['loss', ...metrics.map(({ kind }) => kind)]
+  constructor(used: Loss, metrics: readonly Metric[]) {
+    this.#loss = used
+    const loss = averaged('loss', used)
+    this.#parts = [loss, ...metrics].map((metric) => ({ metric, measurement: metric.start() }))
   }
 
-  add(results: Results<{ [measure: string]: Tensor }>, batch: number): void {
+  /** Records what a step contributes. */
+  record(prediction: Tensor, target: Tensor): StepOutputs {
+    const [, ...metrics] = this.#parts
+    const loss = this.#loss(prediction, target)
+    const others = metrics.map(({ metric, measurement }) => [metric.kind, measurement.measure(prediction, target)])
+    return { loss, ...Object.fromEntries(others) }
+  }
+
+  add(results: Results<StepOutputs>, batch: number): void {
     this.samples += batch * results.steps
-    for (const name of this.#names) {
-      let sum = this.#sums.get(name) ?? 0
-      for (const value of results.series(name)) sum += value * batch
-      this.#sums.set(name, sum)
+    for (const { metric, measurement } of this.#parts) {
+      measurement.add({
+        steps: results.steps,
+        batch,
+        series: (name) => results.series(name === '' ? metric.kind : `${metric.kind}.${name}`),
+        at: (step) => results.at(step)[metric.kind] as Outputs,
+      })
     }
   }
 
+  /** Everything but what is only computed for a whole epoch. */
+  soFar(): Measures {
+    return this.#values(({ onlyWhole }) => !onlyWhole)
+  }
+
   result(): Measures {
-    return Object.fromEntries([...this.#sums].map(([name, sum]) => [name, sum / this.samples])) as Measures
+    return this.#values(() => true)
+  }
+
+  /** Forgets what was measured, before an epoch. */
+  reset(on: Device): void {
+    this.samples = 0
+    for (const { measurement } of this.#parts) measurement.reset(on)
+  }
+
+  #values(wanted: (metric: Metric) => boolean): Measures {
+    const parts = this.#parts.filter(({ metric }) => wanted(metric))
+    return Object.fromEntries(
+      parts.map(({ metric, measurement }) => [metric.kind, measurement.result()]),
+    ) as unknown as Measures
   }
 }

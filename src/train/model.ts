@@ -5,11 +5,11 @@ import { type DataArray, Dataset } from '../data/dataset.js'
 import { Joined } from '../data/joined.js'
 import { type Device, type DeviceOptions, device } from '../device.js'
 import { allocate, convert, type DType } from '../dtype.js'
-import { checkInteger, checkOptions, expected, GradlineError } from '../errors.js'
+import { checkInteger, checkOptions, expected, GradlineError, nearest } from '../errors.js'
 import { grad } from '../grad.js'
 import { Graph, recordInto } from '../graph.js'
-import { loadWeights, saveWeights, type Weight } from '../io/weights.js'
-import { type Entry, type Layer, type Mode, Scope, type Step, Weights, walk } from '../layers/layer.js'
+import { type LoadOptions, loadWeights, saveWeights, type Weight } from '../io/weights.js'
+import { type Entry, type Layer, type Mode, Scope, type Step, type Watch, Weights, walk } from '../layers/layer.js'
 import type { Loss } from '../losses/loss.js'
 import { read, write } from '../memory.js'
 import { assign } from '../ops/move.js'
@@ -37,7 +37,7 @@ import {
   toInput,
   toInputs,
 } from './graphModel.js'
-import { Means, type MetricChoice, measure, metricsOf } from './metrics.js'
+import { Measuring, type MetricChoice, metricsOf } from './metrics.js'
 import { summarize } from './summary.js'
 
 export interface ModelOptions extends DeviceOptions {
@@ -143,6 +143,16 @@ export class Model {
     return this.#weights.params.variables
   }
 
+  /** Parameters that training changes: all but the frozen ones. */
+  get trainable(): Variable[] {
+    return this.params.filter(({ name }) => !this.#weights.frozen.has(name))
+  }
+
+  /** The layers it was made of. */
+  get layers(): readonly Layer[] {
+    return this.#layers
+  }
+
   get parameterCount(): number {
     return this.params.reduce((total, { size }) => total + size, 0)
   }
@@ -178,11 +188,11 @@ export class Model {
     return checkOutputs(this.name, this.#fn(inputs, scope), batch)
   }
 
-  /** Applies the layers inside a recording: x [n, ...inputShape] gives [n, ...outputShape]. */
-  apply(x: Tensor, mode: Mode): Tensor {
+  /** Applies the layers inside a recording: x [n, ...inputShape] gives [n, ...outputShape]. `watch` sees every layer. */
+  apply(x: Tensor, mode: Mode, watch?: Watch): Tensor {
     const inputs = this.#fn ? (x as unknown as Named) : { x }
     checkInputs(this.name, this.inputs, inputs)
-    return this.#run(inputs, new Scope(this.#weights, mode)) as Tensor
+    return this.#run(inputs, new Scope(this.#weights, mode, '', [], watch)) as Tensor
   }
 
   /** Records a program of this model on its device. */
@@ -246,11 +256,10 @@ export class Model {
     checkOptions('evaluate', options, ['loss', 'metrics', 'batchSize', 'signal'])
     if (typeof options?.loss !== 'function') throw expected('a loss such as crossEntropy()', 'loss', options?.loss)
     this.checkData('data', data, options.loss)
-    const metrics = metricsOf(options.loss, options.metrics)
+    const measuring = new Measuring(options.loss, metricsOf(options.loss, options.metrics))
     const batch = Math.min(checkInteger('batchSize', options.batchSize ?? 256, { min: 1 }), data.length)
     await this.initialize()
     const step = stepState('evaluate', { seed: this.seed })
-    const means = new Means(metrics)
     for (const [size, steps] of [
       [batch, Math.floor(data.length / batch)],
       [data.length % batch, 1],
@@ -260,7 +269,7 @@ export class Model {
         `evaluate ${size}`,
         () => {
           const { inputs, labels } = drawBatch(data, size, 'none', this.device, step)
-          return measure(options.loss, metrics, this.apply(inputs, 'predict'), labels as Tensor)
+          return measuring.record(this.apply(inputs, 'predict'), labels as Tensor)
         },
         step,
       )
@@ -271,13 +280,13 @@ export class Model {
         if (options.signal?.aborted) {
           throw new GradlineError('aborted', 'Evaluation was stopped by its signal', { cause: options.signal.reason })
         }
-        means.add(results, size)
+        measuring.add(results, size)
       } finally {
         options.signal?.removeEventListener('abort', stop)
         program.close()
       }
     }
-    return means.result()
+    return measuring.result()
   }
 
   /**
@@ -287,21 +296,34 @@ export class Model {
   async predict(samples: Dataset | Tensor | ArrayLike<number>, options: { batchSize?: number } = {}): Promise<Tensor> {
     checkOptions('predict', options, ['batchSize'])
     if (this.#fn) return this.#predictNamed(samples, options.batchSize) as Promise<Tensor>
-    const source = this.#samples(samples)
-    const rowSize = sizeOf(this.inputShape)
-    const rows = source.data.length / rowSize
-    const batch = Math.min(checkInteger('batchSize', options.batchSize ?? 256, { min: 1 }), rows)
-    await this.initialize()
-    const result = new Float32Array(rows * sizeOf(this.outputShape))
-    for (let row = 0; row < rows; row += batch) {
-      const count = Math.min(batch, rows - row)
-      const { factor, offset } = source.scale
-      const part = convert(source.data.subarray(row * rowSize, (row + count) * rowSize), this.#dtype)
-      const x = factor === 1 && offset === 0 ? part : part.map((value) => Math.fround(factor) * value + offset)
-      const y = await this.#predictor(count).run({ x })
-      result.set(y.data as Float32Array, row * sizeOf(this.outputShape))
+    const rowSize = sizeOf(this.outputShape)
+    let result = new Float32Array()
+    for (const { x, row, count, rows } of this.batches(samples, options.batchSize)) {
+      await this.initialize()
+      if (row === 0) result = new Float32Array(rows * rowSize)
+      result.set((await this.#predictor(count).run({ x })).data, row * rowSize)
     }
-    return new Tensor([rows, ...this.outputShape], 'float32', { data: result })
+    return new Tensor([result.length / rowSize, ...this.outputShape], 'float32', { data: result })
+  }
+
+  /** Samples as predict() takes them, cut into batches of scaled floats; the last one is smaller. Default 256 rows. */
+  *batches(
+    samples: Dataset | Tensor | ArrayLike<number>,
+    batchSize = 256,
+  ): Generator<{ x: Float32Array | Int32Array; row: number; count: number; rows: number }> {
+    checkInteger('batchSize', batchSize, { min: 1 })
+    const { data, scale } = this.#samples(samples)
+    const rowSize = sizeOf(this.inputShape)
+    const rows = data.length / rowSize
+    for (let row = 0; row < rows; row += batchSize) {
+      const count = Math.min(batchSize, rows - row)
+      const { factor, offset } = scale
+      const part = convert(data.subarray(row * rowSize, (row + count) * rowSize), this.#dtype) as
+        | Float32Array
+        | Int32Array
+      const x = factor === 1 && offset === 0 ? part : part.map((value) => Math.fround(factor) * value + offset)
+      yield { x, row, count, rows }
+    }
   }
 
   // The element type of a list's input.
@@ -412,7 +434,7 @@ export class Model {
     const program = record(
       (inputs) => {
         const outputs: Tensor | Named = this.apply(this.#given(inputs), 'train')
-        updater.apply(this.params, grad(meanOf(outputs), this.params))
+        updater.apply(this.trainable, grad(meanOf(outputs), this.trainable))
         return {}
       },
       this.#specs(batchSize),
@@ -429,6 +451,64 @@ export class Model {
     )
   }
 
+  /** Sets the named parameters and states; the others keep their values. Nothing is changed when a name or size is wrong. */
+  async setWeights(weights: ReadonlyMap<string, { data: ArrayLike<number> }>): Promise<void> {
+    const chosen = [...weights].map(([path, { data }]) => {
+      const entry = this.#weights.entries.get(path)
+      if (!entry) throw this.#noEntry(path)
+      if (data.length !== entry.variable.size) {
+        throw expected(`${entry.variable.size} elements ${showShape(entry.variable.shape)}`, path, data.length, {
+          code: 'shape',
+        })
+      }
+      return { variable: entry.variable, data }
+    })
+    await this.initialize()
+    for (const { variable, data } of chosen) write(variable, data, this.device)
+  }
+
+  /**
+   * Keeps what `pattern` names as it is in training: such parameters are left out of gradient and update and stay the same
+   * bit for bit. A text names a layer (`dense1`, `block1`) or one entry (`dense1.weight`), `*` standing for any characters;
+   * a regular expression is searched for in the paths of entries. A frozen batch norm keeps its running statistics too and
+   * normalizes by them, as in prediction (Keras does so; in PyTorch it takes module.eval() besides requires_grad = False).
+   * Holds from the next fit() on. Gives the paths that it matched; none is an error.
+   */
+  freeze(pattern: string | RegExp): string[] {
+    const paths = this.#matching(pattern)
+    for (const path of paths) this.#weights.frozen.add(path)
+    return paths
+  }
+
+  /** Takes freeze() back for what `pattern` names. */
+  unfreeze(pattern: string | RegExp = '*'): string[] {
+    const paths = this.#matching(pattern)
+    for (const path of paths) this.#weights.frozen.delete(path)
+    return paths
+  }
+
+  #matching(pattern: string | RegExp): string[] {
+    if (this.#training) throw new GradlineError('state', `${this.name} is training; freeze its layers before or after`)
+    if (typeof pattern !== 'string' && !(pattern instanceof RegExp)) {
+      throw expected('a text or a regular expression', 'pattern', pattern)
+    }
+    const escaped = (text: string): string => text.replace(/[\\^$.+?()[\]{}|]/g, '\\$&').replaceAll('*', '.*')
+    // What a text names is an entry or a layer around it.
+    const wanted = typeof pattern === 'string' ? new RegExp(`^${escaped(pattern)}(\\..*)?$`) : pattern
+    const paths = [...this.#weights.entries.keys()].filter((path) => path.search(wanted) >= 0)
+    if (paths.length === 0) throw this.#noEntry(String(pattern))
+    return paths
+  }
+
+  #noEntry(name: string): GradlineError {
+    const paths = [...this.#weights.entries.keys()]
+    const layers = paths.map((path) => path.slice(0, path.lastIndexOf('.')))
+    const near = nearest(name, name.includes('.') ? paths : layers)
+    return new GradlineError('argument', `Expected a parameter or state of ${this.name} but received "${name}"`, {
+      fix: near === undefined ? `It has ${paths.slice(0, 6).join(', ')}` : `Did you mean "${near}"?`,
+    })
+  }
+
   /** Writes parameters and state as safetensors, the file whole or not at all. */
   async save(file: string): Promise<void> {
     const weights = await this.weights()
@@ -438,19 +518,18 @@ export class Model {
     )
   }
 
-  /** Reads what save() wrote. Names and shapes must be exactly those of the model, else nothing is changed. */
-  async load(file: string): Promise<void> {
+  /**
+   * Reads what save() wrote and gives the paths it has set. Names and shapes must be exactly those of the model, else
+   * nothing is changed; for a file of another model, `map` translates names and `strict: false` takes what both have.
+   */
+  async load(file: string, options: LoadOptions = {}): Promise<string[]> {
+    checkOptions('load', options, ['map', 'strict'])
     if (this.#training)
       throw new GradlineError('state', `${this.name} is training and cannot be loaded`, { fix: 'Abort it first' })
-    const entries = this.#entries()
-    const weights = await loadWeights(
-      file,
-      entries.map(({ path, variable }) => ({ path, shape: variable.shape })),
-    )
-    await this.initialize()
-    entries.forEach(({ variable }, i) => {
-      write(variable, (weights[i] as Weight).data, this.device)
-    })
+    const wanted = this.#entries().map(({ path, variable }) => ({ path, shape: variable.shape }))
+    const weights = await loadWeights(file, wanted, options)
+    await this.setWeights(new Map(weights.map((weight) => [weight.path, weight])))
+    return weights.map(({ path }) => path)
   }
 
   /** All weights and state, to be given back with restore(). */

@@ -35,5 +35,7 @@ export function summarize(
   const total = weights.params.variables.reduce((sum, { size }) => sum + size, 0)
   const states = weights.states.variables.reduce((sum, { size }) => sum + size, 0)
   const kept = states ? `, ${states.toLocaleString('en')} numbers of state that no optimizer changes` : ''
-  return [name, ...lines, `  ${total.toLocaleString('en')} parameters${kept}`].join('\n')
+  const held = weights.params.variables.reduce((sum, v) => sum + (weights.frozen.has(v.name) ? v.size : 0), 0)
+  const frozen = held ? `, ${held.toLocaleString('en')} of them frozen` : ''
+  return [name, ...lines, `  ${total.toLocaleString('en')} parameters${frozen}${kept}`].join('\n')
 }
