@@ -4,10 +4,11 @@ import { checkInteger, checkOptions, GradlineError } from '../errors.js'
 import { autoInitializer, constant, type Initializer, type InitializerChoice } from '../initializers/initializer.js'
 import { add } from '../ops/elementwise.js'
 import { matmul } from '../ops/matmul.js'
+import { readWeight, rulesOf, type WeightOptions, weightOptions } from '../regularizers/weights.js'
 import { showShape } from '../shape.js'
 import { type Layer, layer, type Scope } from './layer.js'
 
-export interface DenseOptions {
+export interface DenseOptions extends WeightOptions {
   /** 'auto' leaves the bias out before batch norm, which has its own. Default 'auto'. */
   bias?: boolean | 'auto'
   /** Weight [in, units]. Default 'auto': by the activation that follows. */
@@ -20,7 +21,8 @@ export interface DenseOptions {
 /** [n, in] gives [n, units]. Parameters: weight [in, units], bias [units]. */
 export function dense(units: number, options: DenseOptions = {}): Layer {
   checkInteger('units of dense', units, { min: 1 })
-  checkOptions('dense', options, ['bias', 'init', 'biasInit', 'name'])
+  checkOptions('dense', options, ['bias', 'init', 'biasInit', ...weightOptions, 'name'])
+  const rules = rulesOf('dense', options)
   return layer(
     'dense',
     (x, scope) => {
@@ -33,8 +35,9 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
           },
         )
       }
-      const weight = scope.param('weight', [x.shape[1] as number, units], chooseInit(options.init, scope))
-      const y = matmul(x, weight)
+      const shape = [x.shape[1] as number, units]
+      const weight = scope.param('weight', shape, chooseInit(options.init, scope), undefined, rules)
+      const y = matmul(x, readWeight(weight, scope, options))
       return wantsBias(options.bias, scope) ? add(y, scope.param('bias', [units], options.biasInit ?? constant(0))) : y
     },
     options.name,

@@ -5,7 +5,7 @@ import { expected, GradlineError } from '../errors.js'
 import { currentGraph } from '../graph.js'
 import { type Fans, fansOf, type Initializer } from '../initializers/initializer.js'
 import { type Shape, sameShape, showShape } from '../shape.js'
-import { Region, type Tensor, type Variable } from '../tensor.js'
+import { type ParameterRules, Region, type Tensor, type Variable } from '../tensor.js'
 
 /** 'train' updates running statistics and drops units; 'predict' does neither. */
 export type Mode = 'train' | 'predict'
@@ -38,10 +38,18 @@ export class Weights {
   readonly states = new Region('state', 'state')
   readonly entries = new Map<string, Entry>()
 
-  obtain(region: Region, path: string, shape: Shape, initializer: Initializer, fans: Fans): Variable {
+  obtain(
+    region: Region,
+    path: string,
+    shape: Shape,
+    initializer: Initializer,
+    fans: Fans,
+    rules: ParameterRules = {},
+  ): Variable {
     const known = this.entries.get(path)
     if (!known) {
       const variable = region.add(path, shape, 'float32')
+      variable.rules = rules
       this.entries.set(path, { path, variable, initializer, fans })
       return variable
     }
@@ -70,9 +78,15 @@ export class Scope {
     this.next = next
   }
 
-  /** A trained parameter, `path.name`. Fans are read from the shape unless given. */
-  param(name: string, shape: Shape, initializer: Initializer, fans: Fans = fansOf(shape)): Variable {
-    return this.#weights.obtain(this.#weights.params, this.#pathOf(name), shape, initializer, fans)
+  /** A trained parameter, `path.name`. Fans are read from the shape unless given; `rules` are obeyed by optimizers. */
+  param(
+    name: string,
+    shape: Shape,
+    initializer: Initializer,
+    fans: Fans = fansOf(shape),
+    rules: ParameterRules = {},
+  ): Variable {
+    return this.#weights.obtain(this.#weights.params, this.#pathOf(name), shape, initializer, fans, rules)
   }
 
   /** A value that outlives the step and is changed by assign(), not by the optimizer; saved with the model. */

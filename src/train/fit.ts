@@ -26,6 +26,11 @@ export interface FitOptions {
   epochs?: number
   /** Default 32. The last batch of an epoch is smaller when the data do not divide; it is used, not dropped. */
   batchSize?: number
+  /**
+   * Gradients of so many batches are averaged by their rows before each update, so that k batches of b rows act like one of
+   * k * b; what is left at the end of an epoch makes a smaller group. Default 1.
+   */
+  accumulate?: number
   /** 'epoch': every sample once per epoch in a new order. Default 'epoch'. */
   shuffle?: Shuffle
   /** Measured after each epoch. */
@@ -41,6 +46,7 @@ const optionNames = [
   'metrics',
   'epochs',
   'batchSize',
+  'accumulate',
   'shuffle',
   'validation',
   'callbacks',
@@ -122,6 +128,7 @@ export class Loop {
   readonly #metrics: readonly Metric[]
   readonly #epochs: number
   readonly #batchSize: number
+  readonly #accumulate: number
   readonly #emit: (event: FitEvent) => void
   readonly #history: History = { epochs: [], seconds: 0 }
   #chunk = 1
@@ -139,6 +146,7 @@ export class Loop {
     this.#metrics = metricsOf(options.loss, options.metrics)
     this.#epochs = checkInteger('epochs', options.epochs ?? 1, { min: 0 })
     this.#batchSize = checkInteger('batchSize', options.batchSize ?? 32, { min: 1 })
+    this.#accumulate = checkInteger('accumulate', options.accumulate ?? 1, { min: 1 })
     this.#emit = emit
     model.checkData('training data', data, options.loss)
     if (options.validation) model.checkData('validation data', options.validation, options.loss)
@@ -168,7 +176,7 @@ export class Loop {
     try {
       await model.initialize()
       // Each run begins an epoch of its own, also after one that was aborted in the middle.
-      writeStep(updater.step, { cursor: 0 }, model.device)
+      writeStep(updater.step, { cursor: 0, groupSteps: 0, groupRows: 0, pending: 0 }, model.device)
       const start = this.#startEvent(main, rest)
       this.#emit(start)
       for (const callback of callbacks) await callback.onStart?.(start, control)
@@ -216,7 +224,9 @@ export class Loop {
         const prediction = this.#model.apply(inputs, 'train')
         const outputs = measure(loss, this.#metrics, prediction, labels as Tensor)
         const { params } = this.#model
-        updater.apply(params, grad(outputs.loss as Tensor, params))
+        const group = { size: this.#accumulate, rows: batch, samples: this.#data.length }
+        const options = this.#accumulate === 1 ? {} : { accumulate: group }
+        updater.apply(params, grad(outputs.loss as Tensor, params), options)
         return outputs
       },
       updater.step,
