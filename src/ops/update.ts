@@ -143,9 +143,9 @@ const stepFields = ['rate', 'clipScale', 'skip', 'updates', 'groupSteps', 'group
  * factor `clipScale` on the gradients, `skip` (1: change nothing this step), the number of `updates`, which are those of
  * this step after prepareUpdate(); and, after countGroup(), micro-batches and rows of the group so far.
  */
-export function stepValue(field: (typeof stepFields)[number], step?: Variable): Tensor {
+export function stepValue(field: (typeof stepFields)[number], step?: Tensor): Tensor {
   checkOneOf('field of stepValue', field, stepFields)
-  const state = currentGraph('stepValue()').useStep(step)
+  const state = step ?? currentGraph('stepValue() without a step').useStep()
   return apply1(stepValueOp, [state], { field: stepFields.indexOf(field) })
 }
 
