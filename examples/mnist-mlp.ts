@@ -38,9 +38,6 @@ await net.fit(train, {
   callbacks: [progress()],
 })
 
-const measured = await net.evaluate(test, { loss: crossEntropy(), metrics: ['accuracy'] })
-console.log(`test accuracy ${measured.accuracy?.toFixed(4)}`)
-
 // The first test image, and what the model takes it for.
 const pixels = [...test.take(1).inputs.data]
 for (let row = 0; row < 28; row += 2) {
@@ -53,3 +50,7 @@ for (let row = 0; row < 28; row += 2) {
 }
 const scores = (await net.predict(test.take(1))).data
 console.log(`is read as ${scores.indexOf(Math.max(...scores))}`)
+
+// How many of all 10,000 test images it reads rightly.
+const measured = await net.evaluate(test, { loss: crossEntropy(), metrics: ['accuracy'] })
+console.log(`test accuracy ${measured.accuracy?.toFixed(4)}`)

@@ -151,11 +151,13 @@ struct Epilogue {
 };
 
 // A failure that depends on data and so is found while running: the first one reported stops the step.
-enum class Fault : int32_t { none = 0, labelOutOfRange = 1, indexOutOfRange = 2 };
+enum class Fault : int32_t { none = 0, labelOutOfRange = 1, indexOutOfRange = 2, notFinite = 3 };
 struct RunStatus {
   int32_t fault;
   uint32_t op;
-  int64_t row, got, limit;  // row of the operand, the number found there, the first number that is too large
+  // Row (or element) of the operand, the number found there, the first number that is too large. For notFinite: got is
+  // 0 for NaN, 1 for infinity, -1 for -infinity.
+  int64_t row, got, limit;
 };
 
 struct Op {

@@ -2,7 +2,7 @@
 // which every op passes, into the graph being recorded or, outside a recording, into the eager context that the machine
 // room installs. No data exists here and nothing runs.
 
-import { GradlineError } from './errors.js'
+import { expected, GradlineError } from './errors.js'
 import type { Attrs, Op } from './op.js'
 import type { Shape } from './shape.js'
 import { stepState } from './step.js'
@@ -200,19 +200,21 @@ function userLine(): string {
   for (const line of stack.split('\n').slice(1)) {
     const place = /\(?((?:file:\/\/)?[^\s()]+):(\d+):\d+\)?$/.exec(line)
     const file = place?.[1]
-    if (!file || file.startsWith('node:') || file.includes('/node_modules/') || file.startsWith(libraryFolder)) continue
+    if (!file || file.startsWith('node:') || file.includes('/node_modules/') || file.includes(libraryFolder)) continue
     return `${file.slice(file.lastIndexOf('/') + 1)}:${place[2]}`
   }
   return ''
 }
 
-const libraryFolder = import.meta.url.slice(0, import.meta.url.lastIndexOf('/') + 1)
+// Without the scheme, which some stack frames lack.
+const libraryFolder = new URL('.', import.meta.url).pathname
 
 let recordingNow: Graph | undefined
 let eager: Context | undefined
 
 /** Applies an op: recorded when a program is being recorded, else run at once. */
 export function apply(op: Op, inputs: readonly Tensor[], attrs: Attrs = {}, asked: Shape = []): readonly Tensor[] {
+  for (const input of inputs) if (!(input instanceof Tensor)) throw expected('a tensor', op.name, input)
   const context = recordingNow ?? eager
   if (!context) throw new GradlineError('state', `No device is ready to run ${op.name} outside a recording`)
   return context.apply(op, inputs, attrs, asked)

@@ -7,7 +7,7 @@ import { checkOptions, expected, GradlineError } from './errors.js'
 import { type NativeStorage, translate } from './native.js'
 import { checkShape, type Shape, showShape, sizeOf } from './shape.js'
 import { decodeStep, encodeStep, type StepFields } from './step.js'
-import { Region, type Variable } from './tensor.js'
+import { Region, Variable } from './tensor.js'
 
 const memories = new WeakMap<Region, { device: Device; storage: NativeStorage }>()
 
@@ -32,6 +32,7 @@ export function storageOf(region: Region, on: Device): NativeStorage {
 
 /** A copy of the variable's elements; its initial ones if nothing was ever written or run. Throws while a program uses its region. */
 export function read(variable: Variable): TypedArray {
+  if (!(variable instanceof Variable)) throw expected('a variable', 'read', variable)
   const data = allocate(variable.dtype, variable.size)
   const memory = memories.get(variable.region)
   if (!memory) data.set(variable.initial ?? [])
@@ -41,6 +42,7 @@ export function read(variable: Variable): TypedArray {
 
 /** Sets all elements of the variable. Throws when the number of elements differs or a program uses its region. */
 export function write(variable: Variable, values: ArrayLike<number>, on: Device = device()): void {
+  if (!(variable instanceof Variable)) throw expected('a variable', 'write', variable)
   if (values.length !== variable.size) {
     throw new GradlineError(
       'shape',

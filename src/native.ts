@@ -29,7 +29,8 @@ export interface NativeProgram {
   readonly resultBytes: number
   /** Kernel and threads of an op. */
   plan(op: number): string
-  run(steps: number, inputs: Uint8Array[]): Promise<{ steps: number; results: Uint8Array }>
+  /** `continues`: does nothing when the run of this program before it failed. */
+  run(steps: number, inputs: Uint8Array[], continues: boolean): Promise<{ steps: number; results: Uint8Array }>
   runSync(steps: number, inputs: Uint8Array[]): { steps: number; results: Uint8Array }
   /** Ends the running and the queued runs of this program at the next step boundary. */
   stop(): void
@@ -107,6 +108,6 @@ export function translated(error: unknown): unknown {
   const { code, site } = error as NativeFailure
   return new GradlineError(code === 'GL_BUSY' ? 'busy' : 'native', error.message, {
     cause: error,
-    ...(site ? { where: site } : {}),
+    ...(site && !error.message.includes(site) ? { where: site } : {}),
   })
 }

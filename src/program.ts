@@ -42,6 +42,7 @@ export interface ProgramOptions {
 }
 
 const isTensor = (value: unknown): value is Tensor => value instanceof Tensor
+const maxSteps = 2 ** 31
 const noTensors = 'tensors, or arrays and objects of tensors'
 
 /**
@@ -55,11 +56,14 @@ export function record<I extends InputSpecs, O extends Outputs>(
   options: ProgramOptions = {},
 ): Program<I, O> {
   checkOptions('record', options, ['name', 'device', 'step', 'seed', 'numerics', 'plan', 'without'])
+  if (typeof fn !== 'function') throw expected('a function of tensors', 'record', fn)
   if (options.step && options.seed !== undefined) throw expected('either step or seed', 'record', options)
   const seed = checkInteger('seed', options.seed ?? 0, { min: 0 })
   const graph = new Graph(options.step ?? stepState('step', { seed }))
   const tensors = Object.fromEntries(
     Object.entries(inputs).map(([name, spec]) => {
+      if (typeof spec !== 'object' || spec === null)
+        throw expected('a shape or { shape, dtype }', `input ${name}`, spec)
       const { shape, dtype } = 'shape' in spec ? spec : { shape: spec, dtype: 'float32' as const }
       return [name, graph.input(name, new Tensor(checkShape(`shape of input ${name}`, shape), dtype))]
     }),
@@ -67,6 +71,14 @@ export function record<I extends InputSpecs, O extends Outputs>(
   const returned: unknown = recordInto(graph, () => fn(tensors as { [K in keyof I]: Tensor }))
   if (returned instanceof Promise) throw expected('a function that returns its tensors at once', 'record', returned)
   return new Program<I, O>(graph, (returned ?? {}) as O, options)
+}
+
+export interface RunOptions {
+  /**
+   * This run goes on where the one queued before it ends: when that one failed it does nothing and gives no results.
+   * Default false.
+   */
+  continues?: boolean
 }
 
 /** Bytes a program needs, by use, exact before anything is allocated. */
@@ -122,7 +134,7 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
   /** Runs one step off the JavaScript thread. Resolves to what the recorded function returned, with data. */
   async run(inputs: InputData<I> = {} as InputData<I>): Promise<O> {
     const native = this.#load()
-    const { results } = await this.#settle(native.run(1, this.#pack(inputs)))
+    const { results } = await this.#settle(() => native.run(1, this.#pack(inputs), false))
     return this.#unpack(results, 0)
   }
 
@@ -137,19 +149,24 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
    * Runs `steps` steps in one native call. Inputs are the same in each; what should differ between steps is drawn inside
    * (ops.sampleRows, ops.gather) or kept in variables. Results of all steps, newest last; fewer when stopped.
    */
-  async runMany(steps: number, inputs: InputData<I> = {} as InputData<I>): Promise<Results<O>> {
-    checkInteger('steps', steps, { min: 0 })
+  async runMany(
+    steps: number,
+    inputs: InputData<I> = {} as InputData<I>,
+    options: RunOptions = {},
+  ): Promise<Results<O>> {
+    checkOptions('runMany', options, ['continues'])
+    checkInteger('steps', steps, { min: 0, max: maxSteps })
     const native = this.#load()
-    const done = await this.#settle(native.run(steps, this.#pack(inputs)))
-    return new Results(done.steps, (step) => this.#unpack(done.results, step * native.resultBytes))
+    const done = await this.#settle(() => native.run(steps, this.#pack(inputs), options.continues ?? false))
+    return this.#results(done, native.resultBytes)
   }
 
   /** Like runMany, blocking the JavaScript thread. */
   runManySync(steps: number, inputs: InputData<I> = {} as InputData<I>): Results<O> {
-    checkInteger('steps', steps, { min: 0 })
+    checkInteger('steps', steps, { min: 0, max: maxSteps })
     const native = this.#load()
     const done = translate(() => native.runSync(steps, this.#pack(inputs)))
-    return new Results(done.steps, (step) => this.#unpack(done.results, step * native.resultBytes))
+    return this.#results(done, native.resultBytes)
   }
 
   /** Ends running and queued runs of this program at the next step boundary; they resolve with the steps done. */
@@ -201,9 +218,9 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
     return this.#native
   }
 
-  async #settle<T>(running: Promise<T>): Promise<T> {
+  async #settle<T>(run: () => Promise<T>): Promise<T> {
     try {
-      return await running
+      return await run()
     } catch (error) {
       throw translated(error)
     }
@@ -228,6 +245,19 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
     })
   }
 
+  #results({ steps, results }: { steps: number; results: Uint8Array }, stride: number): Results<O> {
+    const series = (path: string): Float32Array => {
+      const index = this.#lowered.outputs.findIndex((output) => output.path === path)
+      const leaf = this.#leaves[index]
+      if (!leaf || sizeOf(leaf.shape) !== 1 || leaf.dtype !== 'float32' || this.numerics === 'fp64') {
+        throw expected(`a float scalar returned by ${this.name}`, 'series', path)
+      }
+      const view = new DataView(results.buffer, results.byteOffset, results.byteLength)
+      return Float32Array.from({ length: steps }, (_, step) => view.getFloat32(step * stride + leaf.offset, true))
+    }
+    return new Results(steps, (step) => this.#unpack(results, step * stride), series)
+  }
+
   #unpack(results: Uint8Array, base: number): O {
     const values = this.#leaves.map(({ offset, shape, dtype }) => {
       const data = allocate(dtype, sizeOf(shape), this.numerics)
@@ -243,10 +273,13 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
 export class Results<O extends Outputs> implements Iterable<O> {
   /** Whole steps done. */
   readonly steps: number
+  /** A float scalar of every step, by its path in what the recorded function returned ('' if it is all). */
+  readonly series: (path: string) => Float32Array
   readonly #at: (step: number) => O
 
-  constructor(steps: number, at: (step: number) => O) {
+  constructor(steps: number, at: (step: number) => O, series: (path: string) => Float32Array) {
     this.steps = steps
+    this.series = series
     this.#at = at
   }
 

@@ -1,6 +1,7 @@
 // The step state: the 256 bytes in which everything stands that changes from step to step. Its fields and their rules are
 // those of StepState in native/abi.h; this file only knows their places.
 
+import { checkFinite, checkInteger, checkOptions } from './errors.js'
 import { Region, type Variable } from './tensor.js'
 
 export const stepBytes = 256
@@ -53,11 +54,12 @@ export function stepState(name = 'step', fields: Partial<StepFields> = {}): Vari
 
 /** Writes the given fields into the bytes of a step state; the others keep their values. */
 export function encodeStep(bytes: Uint8Array, fields: Partial<StepFields>): void {
+  checkOptions('a step state', fields, Object.keys(places))
   const view = new DataView(bytes.buffer, bytes.byteOffset, stepBytes)
   for (const [name, value] of Object.entries(fields) as [keyof StepFields, number][]) {
     const { offset, kind } = places[name]
-    if (kind === 'u64') view.setBigUint64(offset, BigInt(value), true)
-    else view.setFloat64(offset, value, true)
+    if (kind === 'u64') view.setBigUint64(offset, BigInt(checkInteger(name, value, { min: 0 })), true)
+    else view.setFloat64(offset, name === 'rate' ? checkFinite(name, value) : value, true)
   }
 }
 

@@ -33,10 +33,11 @@ void Host::onTeardown(void *pointer) {
   host->pending_.clear();
 }
 
-Napi::Promise Host::run(Napi::Env env, std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs) {
+Napi::Promise Host::run(Napi::Env env, std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs,
+                        bool continues) {
   const auto deferred = Napi::Promise::Deferred::New(env);
   const uint64_t id = nextId_++;
-  device_->enqueue(std::move(program), steps, std::move(inputs),
+  device_->enqueue(std::move(program), steps, std::move(inputs), continues,
                    [this, id](std::unique_ptr<Run> run) { finished(id, std::move(run)); });
   if (pending_.empty()) {
     channel_.Ref(env);
@@ -58,7 +59,11 @@ void Host::finished(uint64_t id, std::unique_ptr<Run> run) {
 
 void Host::onCall(Napi::Env env, Napi::Function, Host *host, void *) {
   if (static_cast<napi_env>(env) == nullptr) return;  // the environment is gone, and perhaps the host
-  host->settle(env);
+  try {
+    host->settle(env);
+  } catch (const Napi::Error &) {
+    // A worker that is being terminated runs no JavaScript any more, so no promise can be settled; onTeardown follows.
+  }
 }
 
 void Host::settle(Napi::Env env) {

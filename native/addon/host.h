@@ -20,7 +20,8 @@ class Host : public std::enable_shared_from_this<Host> {
   Host(const Host &) = delete;
 
   Device &device() const { return *device_; }
-  Napi::Promise run(Napi::Env env, std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs);
+  Napi::Promise run(Napi::Env env, std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs,
+                    bool continues);
   static Napi::Value toOutcome(Napi::Env env, const Run &run);  // { steps, results }
 
  private:

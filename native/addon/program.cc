@@ -54,13 +54,14 @@ Napi::Value NativeProgram::plan(const Napi::CallbackInfo &info) {
 }
 
 Napi::Value NativeProgram::run(const Napi::CallbackInfo &info) {
-  const uint64_t steps = toInteger(info[0], "steps", 1, 0x1p31);
+  const uint64_t steps = toInteger(info[0], "steps", 0, 0x1p31);
   std::vector<uint8_t> inputs = gatherInputs(info[1]);
-  return content.host->run(info.Env(), alive(), steps, std::move(inputs));
+  const bool continues = info[2].ToBoolean();
+  return content.host->run(info.Env(), alive(), steps, std::move(inputs), continues);
 }
 
 Napi::Value NativeProgram::runSync(const Napi::CallbackInfo &info) {
-  const uint64_t steps = toInteger(info[0], "steps", 1, 0x1p31);
+  const uint64_t steps = toInteger(info[0], "steps", 0, 0x1p31);
   std::vector<uint8_t> inputs = gatherInputs(info[1]);
   const std::unique_ptr<Run> run = content.host->device().runAndWait(alive(), steps, std::move(inputs));
   if (run->error) throw *run->error;

@@ -159,7 +159,8 @@ std::shared_ptr<Program> Device::load(const uint8_t *bytes, size_t size,
 
 // ---- Runs
 
-void Device::enqueue(std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs, Finished finished) {
+void Device::enqueue(std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs, bool continues,
+                     Finished finished) {
   requireOpen();
   const uint64_t resultBytes = program->resultBytes();
   if (resultBytes > 0 && steps > kMaxResultBytes / resultBytes) {
@@ -169,6 +170,7 @@ void Device::enqueue(std::shared_ptr<Program> program, uint64_t steps, std::vect
   auto run = std::make_unique<Run>();
   run->steps = steps;
   run->inputs = std::move(inputs);
+  run->continues = continues;
   run->results.reset(new (std::nothrow) uint8_t[steps * resultBytes + 1]);
   if (!run->results) {
     throw Error(ErrorCode::memory, "out of memory: no " + std::to_string(steps * resultBytes) + " bytes for results");
@@ -187,7 +189,7 @@ void Device::enqueue(std::shared_ptr<Program> program, uint64_t steps, std::vect
 
 std::unique_ptr<Run> Device::runAndWait(std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs) {
   std::promise<std::unique_ptr<Run>> promise;
-  enqueue(std::move(program), steps, std::move(inputs),
+  enqueue(std::move(program), steps, std::move(inputs), false,
           [&promise](std::unique_ptr<Run> run) { promise.set_value(std::move(run)); });
   return promise.get_future().get();
 }
@@ -269,6 +271,8 @@ void Device::waitForWork() {
 void Device::execute(Run &run) {
   Program &program = *run.program;
   const auto stopped = [&] { return program.stops_.load(std::memory_order_acquire) != run.stopsBefore; };
+  if (run.continues && program.failed_) return;
+  program.failed_ = false;
   if (!stopped()) {
     const std::lock_guard lock(backendLock_);
     const uint8_t *from = run.inputs.data();
@@ -290,6 +294,7 @@ void Device::execute(Run &run) {
     backend_.step(program.executable_.handle(), &program.status_);
     if (program.status_.fault != 0) {
       run.error = program.fault(run.completed);
+      program.failed_ = true;
       return;
     }
     if (program.resultBytes_ > 0) {

@@ -99,10 +99,23 @@ void Program::allocate(Device &device) {
 
 void Program::place(Tensor &t) const { t.data = static_cast<char *>(memory_[t.region]->data_) + t.offset; }
 
+namespace {
+
+std::string faultText(const RunStatus &status) {
+  const std::string row = std::to_string(status.row);
+  if (status.fault == static_cast<int32_t>(Fault::notFinite)) {
+    const char *value = status.got == 0 ? "NaN" : status.got > 0 ? "Infinity" : "-Infinity";
+    return "element " + row + " became " + value;
+  }
+  const bool label = status.fault == static_cast<int32_t>(Fault::labelOutOfRange);
+  return std::string(label ? "label " : "index ") + std::to_string(status.got) + " in row " + row + " is outside 0.." +
+         std::to_string(status.limit - 1);
+}
+
+}  // namespace
+
 Error Program::fault(uint64_t completed) const {
-  const bool label = status_.fault == static_cast<int32_t>(Fault::labelOutOfRange);
-  const std::string text = std::string(label ? "label " : "index ") + std::to_string(status_.got) + " in row " +
-                           std::to_string(status_.row) + " is outside 0.." + std::to_string(status_.limit - 1);
+  const std::string text = faultText(status_);
   Error error = status_.op < image_.ops.size() ? image_.errorAt(image_.ops[status_.op], ErrorCode::fault, text)
                                                : Error(ErrorCode::fault, text);
   error.completed = static_cast<int64_t>(completed);

@@ -85,6 +85,7 @@ class Program : public Resource {
   Measure measure_;
   uint64_t ownedBytes_ = 0, resultBytes_ = 0, inputBytes_ = 0;
   std::atomic<uint64_t> stops_{0};
+  bool failed_ = false;  // the last run met a fault; known to the runner thread alone
 };
 
 }  // namespace gradline

@@ -228,6 +228,7 @@ void Rules::check() {
     case OpCode::reluGrad:
     case OpCode::sigmoidGrad:
     case OpCode::tanhGrad:
+    case OpCode::requireFinite:
       allFloat();
       for (int i = 0; i < op_.inputs; i++) sameShape(in(i), out());
       return;

@@ -1,6 +1,8 @@
 // Softmax and cross entropy in one op, so that the loss comes from the logits and never from log of a rounded
 // probability. One value per row: averaging over the batch is an op of its own.
 #pragma once
+#include <cmath>
+
 #include "norm.h"
 
 namespace gradline::ref {
@@ -57,6 +59,16 @@ void softmaxCrossEntropyGrad(const Op &op) {
       for (int64_t c = 0; c < k; c++) weight += t[c];
       for (int64_t c = 0; c < k; c++) dx[c] = dloss * (p[c] * weight - t[c]);
     }
+  }
+}
+
+// x -> y = x, reporting the first element that is NaN or infinite
+template <class T>
+void requireFinite(const Op &op) {
+  for (int64_t i = 0; i < op.in[0].size; i++) {
+    const T x = op.in[0].as<T>()[i];
+    if (!std::isfinite(x)) return report(op, Fault::notFinite, i, std::isnan(x) ? 0 : x > 0 ? 1 : -1, 0);
+    op.out[0].as<T>()[i] = x;
   }
 }
 

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { nearest } from '../errors.js'
+import type { ProgressStream } from '../train/progress.js'
 
 /** Exit status of a command that was ended by Ctrl-C: 128 + SIGINT, as shells count. */
 export const interrupted = 130
@@ -24,6 +25,8 @@ export interface Context {
   print(line: string): void
   /** Writes a line that is not a result. */
   note(line: string): void
+  /** Where a training run shows its progress; the place of notes. */
+  readonly progress: ProgressStream
   /** Aborted when the person wants the command to end. */
   readonly signal: AbortSignal
 }

@@ -26,6 +26,7 @@ for (const stream of [process.stdout, process.stderr]) {
 main(process.argv.slice(2), {
   print: (line) => process.stdout.write(`${line}\n`),
   note: (line) => process.stderr.write(`${line}\n`),
+  progress: process.stderr,
   signal: controller.signal,
 }).then(
   (status) => {

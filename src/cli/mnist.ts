@@ -4,6 +4,7 @@
 import { access, constants } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { datasets } from '../data/datasets.js'
+import { machine } from '../device.js'
 import { fileError, GradlineError } from '../errors.js'
 import { writeFileAtomic } from '../io/atomic.js'
 import { conv2d, dense, flatten, type Layer, maxPool2d, relu } from '../layers/index.js'
@@ -77,7 +78,7 @@ function settingsOf(values: Values): Settings {
   }
 }
 
-async function run(values: Values, { print, note, signal }: Context): Promise<number> {
+async function run(values: Values, { print, note, progress: stream, signal }: Context): Promise<number> {
   const { epochs, batchSize, seed, threads, train, json } = settingsOf(values)
   if (json !== undefined) await checkWritable(json)
 
@@ -96,6 +97,7 @@ async function run(values: Values, { print, note, signal }: Context): Promise<nu
     onEpoch: ({ epoch }) => writeStep(net.updaterOf(optimizer).step, { rate: rateAfter(epoch, epochs) }, net.device),
   }
   const facts = {
+    device: `${net.device.describe()}, ${machine().cpu}`,
     optimizer: `adam, rate ${firstRate} falling to 0 along half a cosine, epoch by epoch`,
     test: `${test.length.toLocaleString('en')} samples, at the end`,
   }
@@ -108,7 +110,7 @@ async function run(values: Values, { print, note, signal }: Context): Promise<nu
       epochs,
       batchSize,
       validation: parts.validation,
-      callbacks: [progress({ facts }), seen.callback, lowerRate],
+      callbacks: [progress({ facts, stream }), seen.callback, lowerRate],
       signal,
     })
   } catch (error) {

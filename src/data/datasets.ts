@@ -108,10 +108,8 @@ function currentFolder(): string | undefined {
 
 async function readImages(name: string, folder: string, install: string): Promise<LabeledSplits> {
   const part = async (prefix: string, partName: string): Promise<Dataset> => {
-    const [images, labels] = await Promise.all([
-      findFile(name, folder, `${prefix}-images`, 'idx3-ubyte', install).then((path) => readIdx(path)),
-      findFile(name, folder, `${prefix}-labels`, 'idx1-ubyte', install).then((path) => readIdx(path)),
-    ])
+    const images = await readIdx(await findFile(name, folder, `${prefix}-images`, 'idx3-ubyte', install))
+    const labels = await readIdx(await findFile(name, folder, `${prefix}-labels`, 'idx1-ubyte', install))
     const where = `${folder}, ${prefix}`
     if (!(images.data instanceof Uint8Array) || images.shape.length !== 3) {
       throw expected('bytes of shape [n, height, width]', 'the images', images.shape, { code: 'data', where })
@@ -121,8 +119,7 @@ async function readImages(name: string, folder: string, install: string): Promis
     }
     return dataset(images.data, labels.data, { shape: [...images.shape, 1], classes: 10, name: partName })
   }
-  const [train, test] = await Promise.all([part('train', `${name}.train`), part('t10k', `${name}.test`)])
-  return new LabeledSplits(train, test)
+  return new LabeledSplits(await part('train', `${name}.train`), await part('t10k', `${name}.test`))
 }
 
 async function findFile(name: string, folder: string, stem: string, kind: string, install: string): Promise<string> {

@@ -7,7 +7,7 @@ import { add } from '../ops/elementwise.js'
 import { checkPair, type Pair } from '../ops/window.js'
 import { readWeight, rulesOf, type WeightOptions, weightOptions } from '../regularizers/weights.js'
 import { showShape } from '../shape.js'
-import { chooseInit, wantsBias } from './dense.js'
+import { checkBias, chooseInit, wantsBias } from './dense.js'
 import { type Layer, layer } from './layer.js'
 
 export interface Conv2dOptions extends ConvOptions, WeightOptions {
@@ -30,6 +30,7 @@ export function conv2d(filters: number, kernel: Pair, options: Conv2dOptions = {
   const names = ['stride', 'padding', 'dilation', 'groups', 'bias', 'init', 'biasInit', ...weightOptions, 'name']
   checkOptions('conv2d', options, names)
   const rules = rulesOf('conv2d', options)
+  checkBias('conv2d', bias)
   const [kh, kw] = checkPair('kernel of conv2d', kernel, 1)
   const groups = checkInteger('groups of conv2d', place.groups ?? 1, { min: 1 })
   return layer(

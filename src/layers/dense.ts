@@ -1,6 +1,6 @@
 // The fully connected layer: y = x W + b.
 
-import { checkInteger, checkOptions, GradlineError } from '../errors.js'
+import { checkInteger, checkOneOf, checkOptions, GradlineError } from '../errors.js'
 import { autoInitializer, constant, type Initializer, type InitializerChoice } from '../initializers/initializer.js'
 import { add } from '../ops/elementwise.js'
 import { matmul } from '../ops/matmul.js'
@@ -23,6 +23,7 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
   checkInteger('units of dense', units, { min: 1 })
   checkOptions('dense', options, ['bias', 'init', 'biasInit', ...weightOptions, 'name'])
   const rules = rulesOf('dense', options)
+  checkBias('dense', options.bias)
   return layer(
     'dense',
     (x, scope) => {
@@ -46,6 +47,11 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
 
 export function chooseInit(choice: InitializerChoice = 'auto', scope: Scope): Initializer {
   return choice === 'auto' ? autoInitializer(scope.following) : choice
+}
+
+/** Checks the option `bias`. */
+export function checkBias(kind: string, choice: boolean | 'auto' = 'auto'): void {
+  checkOneOf(`bias of ${kind}`, choice, [true, false, 'auto'])
 }
 
 export function wantsBias(choice: boolean | 'auto' = 'auto', scope: Scope): boolean {

@@ -1,11 +1,11 @@
 // What a layer is: a function of a tensor and a scope. The scope gives it parameters, state and a name; the layer itself
 // holds nothing, so recording it again for another batch size finds the same parameters under the same names.
 
-import { expected, GradlineError } from '../errors.js'
+import { checkOptions, expected, GradlineError } from '../errors.js'
 import { currentGraph } from '../graph.js'
 import { type Fans, fansOf, type Initializer } from '../initializers/initializer.js'
 import { type Shape, sameShape, showShape } from '../shape.js'
-import { type ParameterRules, Region, type Tensor, type Variable } from '../tensor.js'
+import { type ParameterRules, Region, Tensor, type Variable } from '../tensor.js'
 
 /** 'train' updates running statistics and drops units; 'predict' does neither. */
 export type Mode = 'train' | 'predict'
@@ -17,10 +17,14 @@ export interface Layer {
   readonly kind?: string
   /** Replaces the numbered name within its model. */
   readonly label?: string | undefined
+  /** Layers that this one applies in order, so that neighbours can look inside. */
+  readonly inner?: readonly Layer[]
 }
 
 /** Names a layer function; `label` replaces the numbered name (`dense1`) in parameter paths. */
 export function layer(kind: string, apply: (x: Tensor, scope: Scope) => Tensor, label?: string): Layer {
+  if (label !== undefined && (typeof label !== 'string' || label === ''))
+    throw expected('a text', `name of ${kind}`, label)
   return Object.assign((x: Tensor, scope: Scope) => apply(x, scope), { kind, label })
 }
 
@@ -48,6 +52,7 @@ export class Weights {
   ): Variable {
     const known = this.entries.get(path)
     if (!known) {
+      if (typeof initializer !== 'function') throw expected('an initializer such as heNormal()', path, initializer)
       const variable = region.add(path, shape, 'float32')
       variable.rules = rules
       this.entries.set(path, { path, variable, initializer, fans })
@@ -114,13 +119,21 @@ const passedOver = new Set(['batchNorm', 'dropout', 'maxPool2d', 'avgPool2d', 'g
 /** Runs a layer under its name, so that ops and errors carry the path. */
 export function applyLayer(applied: Layer, x: Tensor, scope: Scope): Tensor {
   const name = scope.path.slice(scope.path.lastIndexOf('.') + 1)
-  return currentGraph('a layer').inLayer(name, () => applied(x, scope))
+  const y: unknown = currentGraph('a layer').inLayer(name, () => applied(x, scope))
+  if (!(y instanceof Tensor)) throw expected('a tensor', `the result of ${scope.path}`, y)
+  return y
 }
 
 /** Layers one after the other. Names them by kind and number: dense1, conv2d1, dense2. */
 export function sequential(layers: readonly Layer[], options: { name?: string } = {}): Layer {
-  return layer('sequential', (x, scope) => walk(layers, x, scope).at(-1)?.output ?? x, options.name)
+  checkOptions('sequential', options, ['name'])
+  const applied = layer('sequential', (x, scope) => walk(layers, x, scope).at(-1)?.output ?? x, options.name)
+  return Object.assign(applied, { inner: layers })
 }
+
+const kindOf = (each: Layer): string => each.kind ?? (each.name || 'custom')
+const kindsAhead = (layers: readonly Layer[]): string[] =>
+  layers.flatMap((each) => (each.inner ? kindsAhead(each.inner) : [kindOf(each)]))
 
 /** One layer of a walk, for summaries. */
 export interface Step {
@@ -131,20 +144,22 @@ export interface Step {
 
 /** Applies layers in order and keeps every result. An error tells the shapes up to the layer that failed. */
 export function walk(layers: readonly Layer[], x: Tensor, scope: Scope): Step[] {
-  const kinds = layers.map((each, i) => {
+  layers.forEach((each, i) => {
     if (typeof each !== 'function') throw expected('a layer, i.e. a function (x, scope) => y', `layer ${i + 1}`, each)
-    return each.kind ?? (each.name || 'custom')
   })
   const counts = new Map<string, number>()
   const steps: Step[] = []
+  const names = new Set<string>()
   layers.forEach((each, i) => {
-    const kind = kinds[i] as string
+    const kind = kindOf(each)
     const count = (counts.get(kind) ?? 0) + 1
     counts.set(kind, count)
     const name = each.label ?? `${kind}${count}`
+    if (names.has(name)) throw expected('a name that no other layer has', `layer ${i + 1}`, name)
+    names.add(name)
     const input = steps.at(-1)?.output ?? x
     try {
-      const output = applyLayer(each, input, scope.child(name, [...kinds.slice(i + 1), ...scope.next]))
+      const output = applyLayer(each, input, scope.child(name, [...kindsAhead(layers.slice(i + 1)), ...scope.next]))
       steps.push({ name, kind, output })
     } catch (error) {
       throw withShapes(error, scope.child(name).path, x, steps)
@@ -153,20 +168,19 @@ export function walk(layers: readonly Layer[], x: Tensor, scope: Scope): Step[] 
   return steps
 }
 
-// Errors of inner layers already tell their place; the outermost sequence must not tell it again.
-const told = new WeakSet<object>()
+// What an error of inner layers has told already; each sequence around it puts its own shapes in front.
+const told = new WeakMap<GradlineError, { error: GradlineError; where: string; shapes: readonly string[] }>()
 
 function withShapes(error: unknown, path: string, x: Tensor, steps: readonly Step[]): unknown {
-  if (!(error instanceof GradlineError) || told.has(error)) return error
-  const shapes = [
-    `input ${showShape(x.shape)}`,
-    ...steps.map(({ name, output }) => `${name} ${showShape(output.shape)}`),
-  ]
-  const located = new GradlineError(error.code, error.message, {
-    where: path,
+  if (!(error instanceof GradlineError)) return error
+  const inner = told.get(error) ?? { error, where: path, shapes: [] }
+  const own = [`input ${showShape(x.shape)}`, ...steps.map(({ name, output }) => `${name} ${showShape(output.shape)}`)]
+  const shapes = [...own, ...inner.shapes.slice(1)]
+  const located = new GradlineError(inner.error.code, inner.error.message, {
+    where: inner.where,
     fix: `Shapes so far, with a batch of ${x.shape[0]}: ${shapes.join(' -> ')}`,
-    cause: error,
+    cause: inner.error,
   })
-  told.add(located)
+  told.set(located, { ...inner, shapes })
   return located
 }

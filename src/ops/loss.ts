@@ -62,6 +62,22 @@ export function softmaxCrossEntropy(logits: Tensor, labels: Tensor): { loss: Ten
   return { loss, probabilities }
 }
 
+const requireFiniteOp = defineOp({
+  name: 'requireFinite',
+  shape: ([x]) => {
+    checkFloat('requireFinite', x as Tensor)
+    return [{ shape: (x as Tensor).shape, dtype: 'float32' }]
+  },
+  backward: ([g]) => [g],
+})
+
+/**
+ * x itself; a NaN or an infinity in it fails the step before anything is changed.
+ */
+export function requireFinite(x: Tensor): Tensor {
+  return apply1(requireFiniteOp, [x])
+}
+
 /** Mean of (prediction - target)^2 over all elements. */
 export function meanSquaredError(prediction: Tensor, target: Tensor): Tensor {
   if (!sameShape(prediction.shape, target.shape)) {

@@ -1,7 +1,7 @@
 // Random numbers inside a step: dropout, uniform and normal tensors, and the choice of the step's rows. Every number is a
 // function of (seed, step, stream, position), so it is the same on every device, and a mask is never stored.
 
-import { checkFinite, checkInteger } from '../errors.js'
+import { checkFinite, checkInteger, checkOneOf } from '../errors.js'
 import { apply1, currentGraph } from '../graph.js'
 import { checkFloat, checkStep, defineOp, type Op } from '../op.js'
 import { checkShape, type Shape } from '../shape.js'
@@ -89,7 +89,8 @@ const shuffles: readonly Shuffle[] = ['none', 'epoch', 'replacement']
 /** int32 row numbers [batch] of this step's batch out of `samples` rows; each step takes the next rows of the epoch. */
 export function sampleRows(batch: number, samples: number, shuffle: Shuffle = 'epoch', state?: Variable): Tensor {
   checkInteger('batch', batch, { min: 1 })
-  checkInteger('samples', samples, { min: batch })
+  checkInteger('samples', samples, { min: shuffle === 'replacement' ? 1 : batch })
+  checkOneOf('shuffle', shuffle, shuffles)
   const graph = currentGraph('sampleRows()')
   const step = graph.useStep(state)
   graph.useRows(step, batch, samples)

@@ -1,6 +1,6 @@
 // Gradient descent with momentum, plain and with Nesterov's look-ahead.
 
-import { checkFinite, checkOptions } from '../errors.js'
+import { checkFinite, checkOneOf, checkOptions } from '../errors.js'
 import { momentumUpdate } from '../ops/update.js'
 import { type CommonOptions, commonOptions, type Optimizer, optimizer } from './optimizer.js'
 
@@ -18,7 +18,8 @@ export interface MomentumOptions extends CommonOptions {
 function withVelocity(kind: string, nesterov: boolean, options: MomentumOptions): Optimizer {
   checkOptions(kind, options, [...commonOptions, 'beta', 'rateOutside'])
   const beta = checkFinite(`beta of ${kind}`, options.beta ?? 0.9, { min: 0, below: 1 })
-  const form = { beta, nesterov, rateOutside: options.rateOutside ?? false }
+  const rateOutside = checkOneOf(`rateOutside of ${kind}`, options.rateOutside ?? false, [true, false])
+  const form = { beta, nesterov, rateOutside }
   return optimizer(
     {
       kind,

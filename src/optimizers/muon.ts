@@ -1,7 +1,7 @@
 // Muon: momentum made orthogonal, for weights that are matrices; everything else goes by AdamW. The matrices are updated
 // by a composition of ops, since their update needs products of whole matrices.
 
-import { checkFinite, checkInteger, checkOptions } from '../errors.js'
+import { checkFinite, checkInteger, checkOneOf, checkOptions } from '../errors.js'
 import { add, div, mul, scale, select, sign, sqrt, square, sub } from '../ops/elementwise.js'
 import { matmul } from '../ops/matmul.js'
 import { assign, reshape } from '../ops/move.js'
@@ -40,7 +40,7 @@ export function muon(options: MuonOptions = {}): Optimizer {
   const lr = checkFinite('lr of muon', options.lr ?? 0.02, { above: 0 })
   const momentum = checkFinite('momentum of muon', options.momentum ?? 0.95, { min: 0, below: 1 })
   const iterations = checkInteger('iterations of muon', options.iterations ?? 5, { min: 1, max: 100 })
-  const nesterov = options.nesterov ?? true
+  const nesterov = checkOneOf('nesterov of muon', options.nesterov ?? true, [true, false])
   const excluded = options.exclude === undefined ? () => false : matcher(options.exclude)
   const adamRate = checkFinite('lr of adam of muon', options.adam?.lr ?? 3e-4, { min: 0 })
   const numbers = adamNumbers('adam of muon', { beta2: 0.95, eps: 1e-10, ...options.adam })

@@ -140,6 +140,7 @@ export class Updater {
   readonly #averages = new Map<Region, Variable>()
 
   constructor(settings: Optimizer, options: { seed?: number } = {}) {
+    if (typeof settings?.update !== 'function') throw expected('an optimizer such as adam()', 'optimizer', settings)
     const seed = checkInteger('seed', options.seed ?? 0, { min: 0 })
     this.optimizer = settings
     this.step = stepState(settings.kind, { rate: settings.lr, seed })

@@ -1,6 +1,6 @@
 // RMSProp: plain, centered, with momentum.
 
-import { checkFinite, checkOptions } from '../errors.js'
+import { checkFinite, checkOneOf, checkOptions } from '../errors.js'
 import { rmspropMomentumUpdate, rmspropUpdate } from '../ops/update.js'
 import { type CommonOptions, commonOptions, type Optimizer, optimizer } from './optimizer.js'
 
@@ -27,7 +27,7 @@ export function rmsprop(options: RmspropOptions = {}): Optimizer {
   const numbers = {
     rho: checkFinite('rho of rmsprop', options.rho ?? 0.9, { min: 0, below: 1 }),
     eps: checkFinite('eps of rmsprop', options.eps ?? 1e-7, { above: 0 }),
-    centered: options.centered ?? false,
+    centered: checkOneOf('centered of rmsprop', options.centered ?? false, [true, false]),
     momentum: checkFinite('momentum of rmsprop', options.momentum ?? 0, { min: 0, below: 1 }),
   }
   const simple = !numbers.centered && numbers.momentum === 0

@@ -2,6 +2,7 @@
 // follow from its step state, and bytes become floats on the way into the first layer.
 
 import type { DataArray, Dataset } from '../data/dataset.js'
+import type { Device } from '../device.js'
 import { gather } from '../ops/move.js'
 import { type Shuffle, sampleRows } from '../ops/random.js'
 import { Region, type Tensor, type Variable } from '../tensor.js'
@@ -11,16 +12,18 @@ interface Resident {
   readonly labels: Variable | undefined
 }
 
-const residents = new WeakMap<Dataset, Resident>()
+const residents = new WeakMap<Device, WeakMap<Dataset, Resident>>()
 
-// A data set gets its place once, however many programs read it.
-function resident(data: Dataset): Resident {
-  let found = residents.get(data)
+// A data set gets its place once per device, however many programs read it.
+function resident(data: Dataset, on: Device): Resident {
+  const here = residents.get(on) ?? new WeakMap<Dataset, Resident>()
+  residents.set(on, here)
+  let found = here.get(data)
   if (!found) {
     const place = (what: string, { shape, data: values }: DataArray): Variable =>
       new Region('data', `${data.name}.${what}`).add(`${data.name}.${what}`, shape, dtypeOf(values), values)
     found = { inputs: place('inputs', data.inputs), labels: data.labels ? place('labels', data.labels) : undefined }
-    residents.set(data, found)
+    here.set(data, found)
   }
   return found
 }
@@ -33,9 +36,10 @@ export function drawBatch(
   data: Dataset,
   batch: number,
   shuffle: Shuffle,
+  on: Device,
   step?: Variable,
 ): { inputs: Tensor; labels: Tensor | undefined } {
-  const { inputs, labels } = resident(data)
+  const { inputs, labels } = resident(data, on)
   const rows = sampleRows(batch, data.length, shuffle, step)
   return { inputs: gather(inputs, rows, data.inputs.scale), labels: labels && gather(labels, rows) }
 }

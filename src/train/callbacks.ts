@@ -1,6 +1,6 @@
 // What may look at a training run and steer it between epochs.
 
-import { checkFinite, checkInteger, checkOptions, expected } from '../errors.js'
+import { checkFinite, checkInteger, checkOneOf, checkOptions, expected } from '../errors.js'
 import type { EpochEvent, History, ProgressEvent, StartEvent } from './events.js'
 import type { Model } from './model.js'
 
@@ -41,7 +41,8 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
   const monitor = options.monitor ?? 'loss'
   const patience = checkInteger('patience', options.patience ?? 3, { min: 1 })
   const minDelta = checkFinite('minDelta', options.minDelta ?? 0, { min: 0 })
-  const sign = (options.mode ?? (monitor === 'loss' ? 'min' : 'max')) === 'min' ? 1 : -1
+  const mode = checkOneOf('mode', options.mode ?? (monitor === 'loss' ? 'min' : 'max'), ['min', 'max'])
+  const sign = mode === 'min' ? 1 : -1
   let best = Number.POSITIVE_INFINITY
   let bestEpoch = 0
   let snapshot: Awaited<ReturnType<Model['snapshot']>> | undefined

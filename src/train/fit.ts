@@ -6,9 +6,11 @@ import { checkInteger, checkOptions, expected, GradlineError } from '../errors.j
 import { grad } from '../grad.js'
 import type { Loss } from '../losses/loss.js'
 import { readStep, writeStep } from '../memory.js'
+import type { NativeFailure } from '../native.js'
+import { requireFinite } from '../ops/loss.js'
 import type { Shuffle } from '../ops/random.js'
 import type { Optimizer, Updater } from '../optimizers/optimizer.js'
-import type { Program, Results } from '../program.js'
+import type { Program, ProgramMemory, Results } from '../program.js'
 import type { Tensor } from '../tensor.js'
 import { drawBatch } from './batches.js'
 import type { Callback, RunControl } from './callbacks.js'
@@ -53,6 +55,8 @@ const optionNames = [
   'signal',
 ]
 const chunkSeconds = 0.015
+// Reading the results of a step takes JavaScript some microseconds; more at once would delay the event loop.
+const chunkSteps = 250
 
 type StepOutputs = { [measure: string]: Tensor }
 type StepProgram = Program<Record<string, never>, StepOutputs>
@@ -61,13 +65,17 @@ type StepProgram = Program<Record<string, never>, StepOutputs>
 export class Fit implements PromiseLike<History>, AsyncIterable<FitEvent> {
   readonly #done: Promise<History>
   readonly #listeners = new Set<(event: FitEvent | undefined) => void>()
+  #ended = false
 
   /** `run` is given what makes the loop, so that its checks reject the run instead of throwing at the caller. */
   constructor(model: Model, data: Dataset, options: FitOptions, run: (makeLoop: () => Loop) => Promise<History>) {
     const makeLoop = (): Loop => new Loop(model, data, options, (event) => this.#emit(event))
     // Starts after the caller had the chance to iterate.
     this.#done = Promise.resolve().then(() => run(makeLoop))
-    const end = (): void => this.#emit(undefined)
+    const end = (): void => {
+      this.#ended = true
+      this.#emit(undefined)
+    }
     this.#done.then(end, end)
   }
 
@@ -90,7 +98,7 @@ export class Fit implements PromiseLike<History>, AsyncIterable<FitEvent> {
   /** Events from now on. A slow reader gets every epoch, but of progress only the newest. */
   async *[Symbol.asyncIterator](): AsyncGenerator<FitEvent, void> {
     let waiting: FitEvent[] = []
-    let ended = false
+    let ended = this.#ended
     let wake = (): void => {}
     const listener = (event: FitEvent | undefined): void => {
       if (event === undefined) ended = true
@@ -136,9 +144,14 @@ export class Loop {
 
   constructor(model: Model, data: Dataset, options: FitOptions, emit: (event: FitEvent) => void) {
     checkOptions('fit', options, optionNames)
-    if (typeof options.loss !== 'function') throw expected('a loss such as crossEntropy()', 'loss', options.loss)
+    if (typeof options?.loss !== 'function') throw expected('a loss such as crossEntropy()', 'loss', options?.loss)
     if (typeof options.optimizer?.update !== 'function') {
       throw expected('an optimizer such as adam()', 'optimizer', options.optimizer)
+    }
+    const { signal, callbacks = [] } = options
+    if (signal !== undefined && !(signal instanceof AbortSignal)) throw expected('an AbortSignal', 'signal', signal)
+    if (!Array.isArray(callbacks) || callbacks.some((c) => typeof c !== 'object' || c === null)) {
+      throw expected('a list of callbacks such as earlyStopping()', 'callbacks', callbacks)
     }
     this.#model = model
     this.#data = data
@@ -175,8 +188,10 @@ export class Loop {
     signal?.addEventListener('abort', onAbort)
     try {
       await model.initialize()
-      // Each run begins an epoch of its own, also after one that was aborted in the middle.
-      writeStep(updater.step, { cursor: 0, groupSteps: 0, groupRows: 0, pending: 0 }, model.device)
+      // Each run begins an epoch of its own with an order of its own, also after one that was aborted in the middle.
+      const { cursor, epoch: last } = readStep(updater.step)
+      const begin = { cursor: 0, epoch: cursor === 0 ? last : last + 1, groupSteps: 0, groupRows: 0, pending: 0 }
+      writeStep(updater.step, begin, model.device)
       const start = this.#startEvent(main, rest)
       this.#emit(start)
       for (const callback of callbacks) await callback.onStart?.(start, control)
@@ -220,9 +235,10 @@ export class Loop {
     return this.#model.program(
       `train ${batch}`,
       () => {
-        const { inputs, labels } = drawBatch(this.#data, batch, shuffle, updater.step)
+        const { inputs, labels } = drawBatch(this.#data, batch, shuffle, this.#model.device, updater.step)
         const prediction = this.#model.apply(inputs, 'train')
         const outputs = measure(loss, this.#metrics, prediction, labels as Tensor)
+        outputs.loss = requireFinite(outputs.loss as Tensor)
         const { params } = this.#model
         const group = { size: this.#accumulate, rows: batch, samples: this.#data.length }
         const options = this.#accumulate === 1 ? {} : { accumulate: group }
@@ -239,16 +255,12 @@ export class Loop {
     rest: StepProgram | undefined,
     control: RunControl,
   ): Promise<{ train: Measures; seconds: number }> {
-    const means = new Means()
+    const means = new Means(this.#metrics)
     const steps = Math.floor(this.#data.length / this.#batchSize)
     const stepsPerEpoch = steps + (rest ? 1 : 0)
     const began = performance.now()
     const report = (results: Results<StepOutputs>, batch: number, offset: number): void => {
-      for (const outputs of results) {
-        means.add(outputs, batch)
-        const loss = (outputs.loss as Tensor).item()
-        if (!Number.isFinite(loss)) throw this.#diverged(loss, epoch, means.count, control)
-      }
+      means.add(results, batch)
       const event: ProgressEvent = {
         kind: 'progress',
         epoch,
@@ -261,8 +273,15 @@ export class Loop {
       this.#emit(event)
       for (const callback of this.#options.callbacks ?? []) callback.onProgress?.(event, control)
     }
-    await this.#steps(main, steps, (results, done) => report(results, this.#batchSize, done))
-    if (rest) await this.#steps(rest, 1, (results) => report(results, this.#data.length % this.#batchSize, steps))
+    const run = (program: StepProgram, count: number, batch: number, offset: number): Promise<void> =>
+      this.#steps(
+        program,
+        count,
+        (results, done) => report(results, batch, offset + done),
+        (error, done) => this.#located(error, epoch, offset + done),
+      )
+    await run(main, steps, this.#batchSize, 0)
+    if (rest) await run(rest, 1, this.#data.length % this.#batchSize, steps)
     return { train: means.result(), seconds: (performance.now() - began) / 1000 }
   }
 
@@ -271,6 +290,7 @@ export class Loop {
     program: StepProgram,
     total: number,
     report: (results: Results<StepOutputs>, done: number) => void,
+    located: (error: unknown, done: number) => unknown,
   ): Promise<void> {
     const queue: Promise<Results<StepOutputs>>[] = []
     let queued = 0
@@ -279,16 +299,18 @@ export class Loop {
       while (done < total) {
         while (queued < total && queue.length < 2) {
           const steps = Math.min(this.#chunk, total - queued)
-          queue.push(program.runMany(steps))
+          queue.push(program.runMany(steps, {}, { continues: queued > 0 }))
           queued += steps
         }
         const began = performance.now()
-        const results = await (queue.shift() as Promise<Results<StepOutputs>>)
+        const results = await (queue.shift() as Promise<Results<StepOutputs>>).catch((error: unknown) => {
+          throw located(error, done)
+        })
         this.#throwIfAborted()
         report(results, done)
         done += results.steps
         const seconds = (performance.now() - began) / 1000 / results.steps
-        this.#chunk = Math.max(1, Math.min(10_000, 2 * this.#chunk, Math.round(chunkSeconds / seconds)))
+        this.#chunk = Math.max(1, Math.min(chunkSteps, 2 * this.#chunk, Math.round(chunkSeconds / seconds)))
       }
     } finally {
       if (queue.length > 0) program.stop()
@@ -296,12 +318,22 @@ export class Loop {
     }
   }
 
-  #diverged(loss: number, epoch: number, step: number, { model }: RunControl): GradlineError {
+  // Names the step of a failure; of a loss that is not finite also what it means.
+  #located(error: unknown, epoch: number, done: number): unknown {
+    if (!(error instanceof GradlineError)) return error
+    const { opName, completed = 0 } = (error.cause ?? {}) as NativeFailure
+    const step = `step ${done + completed + 1} of epoch ${epoch}`
+    if (opName !== 'requireFinite')
+      return new GradlineError(error.code, `${error.message} (${step})`, { cause: error.cause })
     return new GradlineError(
       'data',
-      `The training loss became ${loss} in step ${step} of epoch ${epoch}; updates with gradients that are not finite ` +
-        'were skipped, so the weights are still those of the last good step',
-      { where: model.name, fix: 'Lower the learning rate, clip gradients (clipNorm), or look for extreme inputs' },
+      `The training loss became ${/NaN|-?Infinity/.exec(error.message)?.[0]} in ${step}; the step was not applied, so the ` +
+        'weights are those of the step before',
+      {
+        where: this.#model.name,
+        fix: 'Lower the learning rate, clip gradients (clipNorm), or look for extreme inputs',
+        cause: error.cause,
+      },
     )
   }
 
@@ -311,10 +343,13 @@ export class Loop {
   }
 
   #startEvent(main: StepProgram, rest: StepProgram | undefined): StartEvent {
-    const [memory, restMemory] = [main.memory(), rest?.memory()]
-    const own = restMemory
-      ? restMemory.grad + restMemory.act + restMemory.input + restMemory.metric + restMemory.workspace
-      : 0
+    // What programs own adds up; variables are shared.
+    const memory: { -readonly [K in keyof ProgramMemory]: number } = { ...main.memory() }
+    const more = rest?.memory()
+    for (const kind of ['grad', 'act', 'input', 'metric', 'workspace'] as const) {
+      memory[kind] += more?.[kind] ?? 0
+      memory.total += more?.[kind] ?? 0
+    }
     return {
       kind: 'start',
       device: this.#model.device.describe(),
@@ -324,7 +359,7 @@ export class Loop {
       epochs: this.#epochs,
       batchSize: this.#batchSize,
       stepsPerEpoch: Math.ceil(this.#data.length / this.#batchSize),
-      memory: { ...memory, total: memory.total + own },
+      memory,
     }
   }
 

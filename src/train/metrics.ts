@@ -3,6 +3,7 @@
 import { expected } from '../errors.js'
 import { type Loss, loss } from '../losses/loss.js'
 import { accuracy } from '../ops/loss.js'
+import type { Results } from '../program.js'
 import type { Tensor } from '../tensor.js'
 import type { Measures } from './events.js'
 
@@ -12,6 +13,7 @@ export type MetricChoice = 'accuracy' | Metric
 
 /** The metrics asked for, each under a name of its own. */
 export function metricsOf(used: Loss, choices: readonly MetricChoice[] = []): Metric[] {
+  if (!Array.isArray(choices)) throw expected("a list such as ['accuracy']", 'metrics', choices)
   const metrics = choices.map((choice) => {
     if (choice === 'accuracy') return loss('accuracy', accuracy)
     if (typeof choice !== 'function') throw expected("'accuracy' or a metric such as mse()", 'metrics', choice)
@@ -36,18 +38,23 @@ export function measure(
   }
 }
 
-/** Means over samples of what batches measured. */
+/** Means over samples of what batches of equal size measured. */
 export class Means {
-  /** Batches and samples so far. */
-  count = 0
+  /** Samples so far. */
   samples = 0
+  readonly #names: readonly string[]
   readonly #sums = new Map<string, number>()
 
-  add(outputs: { readonly [measure: string]: Tensor }, samples: number): void {
-    this.count++
-    this.samples += samples
-    for (const [name, value] of Object.entries(outputs)) {
-      this.#sums.set(name, (this.#sums.get(name) ?? 0) + value.item() * samples)
+  constructor(metrics: readonly Metric[]) {
+    this.#names = ['loss', ...metrics.map(({ kind }) => kind)]
+  }
+
+  add(results: Results<{ [measure: string]: Tensor }>, batch: number): void {
+    this.samples += batch * results.steps
+    for (const name of this.#names) {
+      let sum = this.#sums.get(name) ?? 0
+      for (const value of results.series(name)) sum += value * batch
+      this.#sums.set(name, sum)
     }
   }
 

@@ -131,7 +131,11 @@ export class Model {
     const program = this.program(
       'init',
       () => {
-        for (const { variable, initializer, fans } of entries) assign(variable, initializer(variable.shape, fans))
+        for (const { path, variable, initializer, fans } of entries) {
+          const values: unknown = initializer(variable.shape, fans)
+          if (!(values instanceof Tensor)) throw expected('a tensor', `the initializer of ${path}`, values)
+          assign(variable, values)
+        }
         return {}
       },
       stepState('init', { seed: this.seed }),
@@ -161,13 +165,13 @@ export class Model {
   /** Loss and metrics over a whole data set, the last smaller batch included. */
   async evaluate(data: Dataset, options: EvaluateOptions): Promise<Measures> {
     checkOptions('evaluate', options, ['loss', 'metrics', 'batchSize', 'signal'])
-    if (typeof options.loss !== 'function') throw expected('a loss such as crossEntropy()', 'loss', options.loss)
+    if (typeof options?.loss !== 'function') throw expected('a loss such as crossEntropy()', 'loss', options?.loss)
     this.checkData('data', data, options.loss)
     const metrics = metricsOf(options.loss, options.metrics)
     const batch = Math.min(checkInteger('batchSize', options.batchSize ?? 256, { min: 1 }), data.length)
     await this.initialize()
     const step = stepState('evaluate', { seed: this.seed })
-    const means = new Means()
+    const means = new Means(metrics)
     for (const [size, steps] of [
       [batch, Math.floor(data.length / batch)],
       [data.length % batch, 1],
@@ -176,7 +180,7 @@ export class Model {
       const program = this.program(
         `evaluate ${size}`,
         () => {
-          const { inputs, labels } = drawBatch(data, size, 'none', step)
+          const { inputs, labels } = drawBatch(data, size, 'none', this.device, step)
           return measure(options.loss, metrics, this.apply(inputs, 'predict'), labels as Tensor)
         },
         step,
@@ -184,7 +188,11 @@ export class Model {
       const stop = (): void => program.stop()
       options.signal?.addEventListener('abort', stop)
       try {
-        for (const outputs of await program.runMany(steps)) means.add(outputs, size)
+        const results = await program.runMany(steps)
+        if (options.signal?.aborted) {
+          throw new GradlineError('aborted', 'Evaluation was stopped by its signal', { cause: options.signal.reason })
+        }
+        means.add(results, size)
       } finally {
         options.signal?.removeEventListener('abort', stop)
         program.close()
@@ -302,6 +310,8 @@ export class Model {
 
   /** Reads what save() wrote. Names and shapes must be exactly those of the model, else nothing is changed. */
   async load(file: string): Promise<void> {
+    if (this.#training)
+      throw new GradlineError('state', `${this.name} is training and cannot be loaded`, { fix: 'Abort it first' })
     const entries = this.#entries()
     const weights = await loadWeights(
       file,
@@ -319,10 +329,17 @@ export class Model {
     return { params: valuesOf(this.#weights.params.flat()), states: valuesOf(this.#weights.states.flat()) }
   }
 
-  async restore(snapshot: Snapshot): Promise<void> {
+  async restore({ params, states }: Snapshot): Promise<void> {
     await this.initialize()
-    write(this.#weights.params.flat(), snapshot.params, this.device)
-    if (snapshot.states.length > 0) write(this.#weights.states.flat(), snapshot.states, this.device)
+    const parts = [
+      [this.#weights.params.flat(), params],
+      [this.#weights.states.flat(), states],
+    ] as const
+    for (const [flat, values] of parts) {
+      if (values?.length === flat.size) continue
+      throw new GradlineError('shape', `Expected a snapshot of ${this.name} but received one of another model`)
+    }
+    for (const [flat, values] of parts) if (flat.size > 0) write(flat, values, this.device)
   }
 
   /**

@@ -199,7 +199,7 @@ export function liveLine(event: ProgressEvent, start: StartEvent, width: number,
   while (tail().length > room && measures.length > 1) measures.pop()
   const filled = Math.round((bar * step) / stepsPerEpoch)
   const drawing = paint('cyan', '━'.repeat(filled)) + paint('dim', '─'.repeat(bar - filled))
-  return `${head}${bar ? `${drawing}  ` : ''}${tail().slice(0, room)}`.slice(0, bar ? undefined : Math.max(0, width))
+  return `${head}${bar ? `${drawing}  ` : ''}${tail().slice(0, room)}`
 }
 
 /** Seconds of training until the last epoch ends, at the pace of this one. */

@@ -210,9 +210,9 @@ describe('memory', () => {
     for (const kind of ['param', 'opt', 'step', 'grad'] as const) expect(used[kind]).toBe(told[kind])
     // The data set, kept whole: floats and labels.
     expect(used.data).toBe(96 * 20 * 4 + 96 * 4)
-    // The loss and the choice of rows come on top of what the layers need.
+    // The gathered batch takes the place of the input; the loss and the choice of rows are small beside the layers.
     const work = ({ act, input, workspace }: typeof used) => act + input + workspace
-    expect(work(used)).toBeLessThanOrEqual(work(told) * 1.25 + 1024)
-    expect(work(used)).toBeGreaterThanOrEqual(work(told) * 0.75)
+    expect(work(used)).toBeLessThanOrEqual(work(told) * 1.02 + 1024)
+    expect(work(used)).toBeGreaterThanOrEqual(work(told) * 0.98)
   })
 })

@@ -1,5 +1,6 @@
 // Recording: what may not be done while no data exists, the order of effects, and what comes back.
 import { describe, expect, it } from 'vitest'
+import { currentGraph } from '../../src/graph.js'
 import {
   assign,
   GradlineError,
@@ -11,7 +12,9 @@ import {
   tensor,
   variable,
   write,
+  writeStep,
 } from '../../src/index.js'
+import { Optimized } from '../ops/optimizer.js'
 
 function failure(body: () => unknown): GradlineError {
   try {
@@ -23,6 +26,9 @@ function failure(body: () => unknown): GradlineError {
   throw new Error('expected an error')
 }
 
+/** The line of this file that calls. */
+const lineHere = (): string => /record\.test\.ts:(\d+)/.exec(new Error().stack?.split('\n')[2] ?? '')?.[1] ?? ''
+
 describe('a value read while recording', () => {
   it.each<[string, (t: Tensor) => unknown]>([
     ['data', (t) => t.data],
@@ -31,20 +37,32 @@ describe('a value read while recording', () => {
     ['arithmetic', (t) => (t as unknown as number) * 2],
     ['JSON', (t) => JSON.stringify(t)],
   ])('throws: %s', (_, use) => {
+    let line = ''
     const error = failure(() =>
       record(
         ({ x }) => {
-          const y = ops.relu(x)
-          use(y)
-          return y
+          const made = [ops.relu(x), lineHere()] as const
+          line = made[1]
+          use(made[0])
+          return made[0]
         },
         { x: [3] },
       ),
     )
     expect(error.code).toBe('recording')
     // The line of the user that made the value.
-    expect(error.message).toMatch(
-      /^The value of Tensor float32 \[3\] made at record\.test\.ts:2\d was read while its program is recorded/,
+    expect(error.message).toContain(
+      `The value of Tensor float32 [3] made at record.test.ts:${line} was read while its program is recorded`,
+    )
+  })
+
+  it('throws with the path of the layer', () => {
+    const inside = (x: Tensor): Tensor => {
+      const layers = currentGraph('test')
+      return layers.inLayer('encoder', () => layers.inLayer('dense1', () => ops.relu(x)))
+    }
+    expect(() => record(({ x }) => ops.fill([1], inside(x).item()), { x: [1] })).toThrow(
+      /^The value of Tensor float32 \[1\] made at encoder\.dense1, record\.test\.ts:\d+ was read/,
     )
   })
 
@@ -148,6 +166,30 @@ describe('the order of effects', () => {
     expect(program.runSync().item()).toBe(4)
   })
 
+  it('a copy of a parameter taken before its update is the old one', () => {
+    const optimized = new Optimized({ kind: 'sgd' }, [[2]])
+    const [w] = optimized.variables
+    const [before, after] = [variable([2]), variable([2])]
+    const program = record(
+      ({ g }) => {
+        assign(before, w!)
+        optimized.update([g])
+        assign(after, w!)
+        return []
+      },
+      { g: [2] },
+      { step: optimized.step },
+    )
+    write(w!, [1, 2])
+    writeStep(optimized.step, { rate: 1 })
+    program.runSync({ g: [10, 20] })
+    expect([before, w!, after].map((v) => Array.from(read(v)))).toEqual([
+      [1, 2],
+      [-9, -18],
+      [-9, -18],
+    ])
+  })
+
   it('many steps in one call carry variables from step to step', () => {
     const v = variable([1])
     const program = record(() => {
@@ -248,10 +290,16 @@ describe('running', () => {
     expect(Array.from((await program.run({ ...inputs, i: [1, 1] })).data)).toEqual([2, 2])
   })
 
-  it('no steps are no steps', async () => {
-    expect(program.runManySync(0, { x: [1, 2, 3], i: [0, 0] }).steps).toBe(0)
-    expect((await program.runMany(0, { x: [1, 2, 3], i: [0, 0] })).steps).toBe(0)
-    expect(() => program.runManySync(-1, { x: [1, 2, 3], i: [0, 0] })).toThrow('steps')
+  it('runs as many steps as asked, none for 0', async () => {
+    const inputs = { x: [1, 2, 3], i: [0, 0] }
+    for (const steps of [0, 1, 3]) {
+      expect(program.runManySync(steps, inputs).steps).toBe(steps)
+      expect((await program.runMany(steps, inputs)).steps).toBe(steps)
+    }
+    for (const steps of [-1, 1.5, Number.NaN, 2 ** 32]) {
+      expect(() => program.runManySync(steps, inputs)).toThrow(`for steps but received ${steps}`)
+      await expect(program.runMany(steps, inputs)).rejects.toThrow(`for steps but received ${steps}`)
+    }
   })
 
   it('stop() ends a long run at a step boundary', async () => {

@@ -416,6 +416,23 @@ const fused: Case[] = [
     exactOnIntegers: true,
     fuses: ['add', 'relu'],
   }),
+  // The product is what the derivative is read from, not what flows into it.
+  row({
+    op: 'matmul',
+    name: 'as the result an activation had [5, 9] [9, 17]',
+    inputs: [normal([5, 17]), between(-0.3, 0.3)([5, 9]), between(-0.3, 0.3)([9, 17])],
+    build: ([dy, x, w]) => byName('tanhGrad', [dy!, ops.matmul(x!, w!)]),
+    oracle: (dy, x, w) => {
+      const y = product(x, w)
+      return table([5, 17], (_, i) => {
+        const terms = 1 + 3 * Math.abs(y.values[i]! * y.terms[i]!)
+        return [dy.data[i]! * (1 - y.values[i]! ** 2), Math.abs(dy.data[i]!) * terms]
+      })
+    },
+    K: 9,
+    gradientK: 17,
+    gradientTerms: 2,
+  }),
   // One product read twice may not be fused away.
   row({
     op: 'matmul',
@@ -448,6 +465,9 @@ const convolutions: Convolution[] = [
   { x: [2, 5, 7, 3], w: [3, 3, 3, 5], padding: 'same' },
   { x: [1, 9, 6, 2], w: [3, 2, 2, 9], stride: [2, 3], padding: [1, 1] },
   { x: [2, 11, 9, 3], w: [5, 5, 3, 4], stride: [2, 2], padding: 'same' },
+  // An odd row or column of padding goes to the far side.
+  { x: [2, 6, 8, 3], w: [3, 4, 3, 5], stride: [2, 3], padding: 'same' },
+  { x: [1, 5, 6, 2], w: [2, 4, 2, 3], padding: 'same' },
   { x: [1, 10, 11, 2], w: [3, 3, 2, 3], dilation: [2, 3] },
   { x: [1, 10, 11, 2], w: [2, 3, 2, 3], dilation: [3, 2], stride: [2, 1], padding: [2, 3] },
   { x: [2, 6, 5, 6], w: [3, 3, 2, 9], groups: 3, padding: 'same' },
@@ -1062,6 +1082,26 @@ const move: Case[] = [
 
 // ---- Losses --------------------------------------------------------------------------------------------------------
 
+const finite: Case[] = shapes.map((shape) =>
+  row({
+    op: 'requireFinite',
+    name: label(shape),
+    inputs: [normal(shape)],
+    build: ([x]) => ops.requireFinite(x!),
+    oracle: (x) => map(x, (v) => v),
+    exactOnIntegers: true,
+  }),
+)
+
+const onlyProbabilities = row({
+  op: 'softmaxCrossEntropy',
+  name: 'only the probabilities are read [7, 9]',
+  inputs: [normal([7, 9]), indices([7], 9)],
+  build: ([x, t]) => ops.softmaxCrossEntropy(x!, t!).probabilities,
+  oracle: (x) => softmaxRows(x).p,
+  K: 9,
+})
+
 const losses: Case[] = (
   [
     [1, 1],
@@ -1210,6 +1250,8 @@ export const cases: readonly Case[] = [
   globalPool,
   ...norm,
   ...move,
+  ...finite,
+  onlyProbabilities,
   ...losses,
   ...random,
   ...sampled,

@@ -27,8 +27,6 @@ export interface Case {
   readonly exactOnIntegers?: boolean
   /** Epilogues that must appear in the program and its gradient. */
   readonly fuses?: readonly string[]
-  /** Passes that may change bits (by regrouping sums), with the reason. */
-  readonly inexactPasses?: string
 }
 
 export const unit = 2 ** -24

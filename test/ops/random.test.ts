@@ -25,7 +25,7 @@ it.each([
   expect(philox(counter, key)).toEqual(wanted)
 })
 
-const count = 100_000
+const count = 40_000
 const mean = (list: ArrayLike<number>): number => Array.from(list).reduce((a, b) => a + b, 0) / list.length
 /** Share of elements for which f holds. */
 const share = (list: ArrayLike<number>, f: (v: number, i: number) => boolean): number =>
@@ -54,7 +54,7 @@ describe.each(everyDevice())('on $name', ({ on }) => {
 
   it('uniform numbers fill [low, high) evenly', () => {
     const [x] = draw(() => ops.randomUniform([count], -3, 5))
-    expect(Math.min(...x!.slice(0, 50_000))).toBeGreaterThanOrEqual(-3)
+    expect(Math.min(...x!)).toBeGreaterThanOrEqual(-3)
     expect(share(x!, (v) => v >= -3 && v < 5)).toBe(1)
     for (const p of [0.01, 0.25, 0.5, 0.9])
       expect(Math.abs(share(x!, (v) => v < -3 + 8 * p) - p)).toBeLessThan(spread(p))

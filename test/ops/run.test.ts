@@ -1,4 +1,4 @@
-// Every question of every row of the table (cases.ts). `npm test -- softmax` asks all of them of one op.
+// Every question of every row of the table (cases.ts). `npm test -- -t softmax` asks all of them of one op.
 import { describe, expect, it } from 'vitest'
 import { device, machine } from '../../src/device.js'
 import type { TypedArray } from '../../src/dtype.js'
@@ -90,7 +90,7 @@ function everything({ outputs, gradients }: { outputs: TypedArray[]; gradients: 
 
 const isas = machine().isas as ('avx512' | 'avx2' | 'base')[]
 
-describe.each(cases.map((row) => ({ title: `${row.op}: ${row.name}`, row })))('$title', ({ row }) => {
+describe.each(cases.map((row) => [`${row.op}: ${row.name}`, row] as const))('%s', (_, row) => {
   it('is the formula, in double precision', () => {
     expect(wide(row).outputs.length).toBe(exact(row).length)
     expect(offBy({ ...row, tolerance: { ...row.tolerance, c: 64 } }, wide(row).outputs, exact(row), 2 ** -53)).toBe(
@@ -249,7 +249,7 @@ updates.push(
 
 const changedBits = (a: Trained, b: Trained): string | undefined => bitsDiffer('parameter', a.values, b.values)
 
-describe.each(updates.map((row) => ({ title: `${row.op}: ${row.name}`, ...row })))('$title', ({ setup }) => {
+describe.each(updates.map(({ op, name, setup }) => [`${op}: ${name}`, setup] as const))('%s', (_, setup) => {
   const wanted = trainExactly(setup)
 
   it.each(['ref', ...isas])('is the rule in float64, on %s', (where) => {

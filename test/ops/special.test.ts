@@ -1,7 +1,7 @@
 // Numbers that are not finite, signs of zero and ties: what each op says of them, in the middle of a vector and at its
 // ragged end, on every device.
 import { describe, expect, it } from 'vitest'
-import { ops, type Tensor, tensor } from '../../src/index.js'
+import { assign, grad, ops, read, record, type Tensor, tensor, variable } from '../../src/index.js'
 import { compute, everyDevice } from './harness.js'
 
 const [inf, nan] = [Number.POSITIVE_INFINITY, Number.NaN]
@@ -80,8 +80,7 @@ describe.each(everyDevice())('on $name', ({ on }) => {
     same(columns!, repeated([-inf]))
   })
 
-  it('the gradient of a maximum is shared by equal elements, that of a pool goes to the first', async () => {
-    const { grad } = await import('../../src/index.js')
+  it('the gradient of a maximum is shared by equal elements, that of a pool goes to the first', () => {
     const [shared] = compute((x) => grad(ops.max(x), [x]), [tensor([1, 3, 3, 2, 3, 0])], options)
     expect(Array.from(shared!)).toEqual([0, 1 / 3, 1 / 3, 0, 1 / 3, 0].map((v) => Math.fround(v)))
     const pooled = compute(
@@ -90,6 +89,36 @@ describe.each(everyDevice())('on $name', ({ on }) => {
       options,
     )
     expect(Array.from(pooled[0]!)).toEqual([1, 1, 0, 0, 0, 0])
+  })
+
+  it('where both operands are equal, the gradient of maximum and minimum goes to the first', () => {
+    for (const op of [ops.maximum, ops.minimum]) {
+      const [ga, gb] = compute((a, b) => grad(ops.sum(op(a, b)), [a, b]), [tensor([2, 5]), tensor([2, 5])], options)
+      expect([Array.from(ga!), Array.from(gb!)]).toEqual([
+        [1, 1],
+        [0, 0],
+      ])
+    }
+  })
+
+  it.each([nan, inf, -inf])('requireFinite fails the step on %f, before anything is changed', (bad) => {
+    const v = variable([1], { value: 4 })
+    const program = record(
+      ({ x }) => {
+        assign(v, ops.scale(v, 2))
+        return ops.requireFinite(x)
+      },
+      { x: [length] },
+      options,
+    )
+    for (const place of [0, 17, length - 1]) {
+      const x = new Float32Array(length).fill(1)
+      x[place] = bad
+      expect(() => program.runSync({ x })).toThrow(/requireFinite/)
+      expect(read(v)[0]).toBe(4)
+    }
+    program.runSync({ x: new Float32Array(length).fill(3.4e38) })
+    expect(read(v)[0]).toBe(8)
   })
 
   it('float to int32 truncates and saturates', () => {
