@@ -87,9 +87,10 @@ struct SegmentRecord {
   uint32_t region, flags;  // flags: none yet
   int64_t offset, count;   // elements
   double rate, decay;      // factor on the learning rate; decoupled decay, per unit of learning rate
+  double l1, l2;           // penalties l1 sum|w| and l2 / 2 sum w^2: l2 w + l1 sign(w) is added to the clipped gradient
 };
 static_assert(sizeof(ProgramHeader) == 48 && sizeof(RegionRecord) == 16 && sizeof(ValueRecord) == 72);
-static_assert(sizeof(EpilogueRecord) == 16 && sizeof(OpRecord) == 232 && sizeof(SegmentRecord) == 40);
+static_assert(sizeof(EpilogueRecord) == 16 && sizeof(OpRecord) == 232 && sizeof(SegmentRecord) == 56);
 
 // ---- What changes between steps
 
@@ -97,8 +98,10 @@ static_assert(sizeof(EpilogueRecord) == 16 && sizeof(OpRecord) == 232 && sizeof(
 // recorded step never freezes a number. All counters start at 0.
 //   advance:        step += 1; then, with a data set (samples > 0):
 //                   if cursor >= samples { epoch += 1; cursor = 0; }  first = cursor; cursor += batch
-//   prepareUpdate:  gradNorm, clipScale = min(1, maxNorm / gradNorm), skip = gradNorm is not finite;
-//                   updates += 1, or skipped += 1 when skip is set
+//   countGroup:     begins a group of micro-batches unless one is pending; groupSteps += 1; groupRows += rows;
+//                   pending = the group is neither full nor at the end of the data
+//   prepareUpdate:  pending: skip = 1 and nothing is counted. Else gradNorm, clipScale = min(1, maxNorm / gradNorm),
+//                   skip = gradNorm is not finite; updates += 1, or skipped += 1 when skip is set
 struct StepState {
   uint64_t seed;     // key of every random stream
   uint64_t step;     // steps begun; 1 during the first
@@ -112,8 +115,12 @@ struct StepState {
   double clipScale;  // factor on the gradients
   uint32_t skip;     // 1: the update ops change nothing this step
   uint32_t reserved0;
-  double rateFactor;  // on the learning rate, beside any schedule; 1 unless something lowered it between steps
-  uint8_t reserved[160];
+  double rateFactor;       // on the learning rate, beside any schedule; 1 unless something lowered it between steps
+  double momentumProduct;  // of nadam's momenta up to the last update
+  uint64_t groupSteps;     // micro-batches of the group, this step's included
+  uint64_t groupRows;      // their rows
+  uint64_t pending;        // 1: the group waits for more of them
+  uint8_t reserved[128];
 };
 static_assert(sizeof(StepState) == 256);
 

@@ -3,10 +3,10 @@
 
 import type { Numerics } from './dtype.js'
 import { GradlineError } from './errors.js'
-import type { Node, Site } from './graph.js'
+import type { Node, Site, UpdateSettings } from './graph.js'
 import { type Lowered, storedAs } from './passes.js'
 import type { MemoryPlan, Placement } from './plan.js'
-import type { Tensor } from './tensor.js'
+import type { Tensor, Variable } from './tensor.js'
 
 const magic = 0x31504c47
 const version = 1
@@ -21,7 +21,7 @@ export const recordSizes = {
   RegionRecord: 16,
   ValueRecord: 72,
   OpRecord: 232,
-  SegmentRecord: 40,
+  SegmentRecord: 56,
 } as const
 
 export interface Encoded {
@@ -37,6 +37,7 @@ interface Segment {
   readonly region: number
   readonly offset: number
   readonly count: number
+  readonly settings: UpdateSettings
 }
 
 export function encode(
@@ -86,12 +87,11 @@ export function encode(
     for (let axis = 0; axis < max.rank; axis++) out.u64(tensor.shape[axis] ?? 0)
   }
   for (const node of nodes) encodeNode(out, node, id, opcodes, lines)
-  for (const { region, offset, count } of segments) {
+  for (const { region, offset, count, settings } of segments) {
     out.u32(region, 0)
     out.u64(offset)
     out.u64(count)
-    out.f64(1)
-    out.f64(0)
+    for (const number of [settings.rate, settings.decay, settings.l1, settings.l2]) out.f64(number)
   }
   for (const { tensor } of [...program.inputs, ...program.outputs]) out.u32(id(tensor))
   if (listed % 2) out.u32(0)
@@ -129,14 +129,19 @@ export function placeOf(tensor: Tensor, memory: MemoryPlan): Placement {
   return place
 }
 
-// One segment per parameter that has a gradient; what none covers (frozen parameters, padding) is never updated.
+// One segment per parameter that has a gradient; what none covers (frozen parameters, padding) is never updated. The
+// gradients of one region may stand in several buffers (before and after they are clipped); their settings are equal.
 function segmentsOf(program: Lowered, memory: MemoryPlan): Segment[] {
-  return program.gradientBuffers.flatMap(({ region, parts }) => {
+  const found = new Map<Variable, Segment>()
+  for (const { region, parts } of program.gradientBuffers) {
     const index = memory.regions.findIndex(({ external }) => external === region)
-    if (index === -1) return []
-    const sorted = parts.map(({ variable }) => variable).sort((a, b) => a.offset - b.offset)
-    return sorted.map(({ offset, size }) => ({ region: index, offset: offset / 4, count: size }))
-  })
+    if (index === -1) continue
+    for (const { variable, settings } of parts) {
+      const { offset, size } = variable
+      found.set(variable, { region: index, offset: offset / 4, count: size, settings })
+    }
+  }
+  return [...found.values()].sort((a, b) => a.region - b.region || a.offset - b.offset)
 }
 
 const siteLine = ({ path, line }: Site): string => [path, line].filter(Boolean).join('  ')

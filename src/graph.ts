@@ -37,11 +37,30 @@ export interface Context {
   apply(op: Op, inputs: readonly Tensor[], attrs: Attrs, asked: Shape): readonly Tensor[]
 }
 
+/** What a flat update does differently for one parameter. */
+export interface UpdateSettings {
+  /** Factor on the learning rate. */
+  readonly rate: number
+  /** Decoupled decay: rate * decay * w is subtracted from the weights w beside the step itself. */
+  readonly decay: number
+  /** Penalty l1 * sum |w|: its gradient l1 * sign(w) is added to the clipped gradient. */
+  readonly l1: number
+  /** Penalty l2 / 2 * sum w^2: its gradient l2 * w is added to the clipped gradient. */
+  readonly l2: number
+}
+
+/** A gradient, the variable it belongs to, and how that variable is updated. */
+export interface GradientPart {
+  readonly variable: Variable
+  readonly gradient: Tensor
+  readonly settings: UpdateSettings
+}
+
 /** Gradients that must stand side by side, at the places their parameters have in `region`, when `flat` is read. */
 export interface GradientBuffer {
   readonly region: Region
   readonly flat: Tensor
-  readonly parts: readonly { readonly variable: Variable; readonly gradient: Tensor }[]
+  readonly parts: readonly GradientPart[]
 }
 
 export class Graph implements Context {

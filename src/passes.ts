@@ -3,7 +3,7 @@
 // passes after it only make the program faster; each can be switched off by name, and none changes what is computed.
 
 import { expected } from './errors.js'
-import type { Epilogue, GradientBuffer, Graph, Node } from './graph.js'
+import type { Epilogue, GradientBuffer, GradientPart, Graph, Node } from './graph.js'
 import { type Op, opTable } from './op.js'
 import { sameShape } from './shape.js'
 import { Tensor, Variable } from './tensor.js'
@@ -59,10 +59,14 @@ export function lower(graph: Graph, outputs: readonly { path: string; leaf: Tens
   const gradientBuffers = graph.gradientBuffers.flatMap(({ region, flat, parts }) => {
     const firstUse = nodes.findIndex((node) => node.inputs.includes(flat))
     if (firstUse === -1) return []
-    const buffer = { region, flat, parts: [] as { variable: Variable; gradient: Tensor }[] }
-    for (const { variable, gradient } of parts) {
+    const buffer = { region, flat, parts: [] as GradientPart[] }
+    for (const { variable, gradient, settings } of parts) {
       const place = { buffer, variable }
-      buffer.parts.push({ variable, gradient: claim(gradient, place, (copy) => nodes.splice(firstUse, 0, copy)) })
+      buffer.parts.push({
+        variable,
+        settings,
+        gradient: claim(gradient, place, (copy) => nodes.splice(firstUse, 0, copy)),
+      })
     }
     return [buffer]
   })

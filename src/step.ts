@@ -26,6 +26,11 @@ export interface StepFields {
   rateFactor: number
   /** Global norm of the last gradients, before clipping. */
   gradNorm: number
+  /** Micro-batches of the group whose gradients are being accumulated, and their rows. */
+  groupSteps: number
+  groupRows: number
+  /** 1 while the group waits for more of them. */
+  pending: number
 }
 
 const places: Record<keyof StepFields, { offset: number; kind: 'u64' | 'f64' }> = {
@@ -38,6 +43,9 @@ const places: Record<keyof StepFields, { offset: number; kind: 'u64' | 'f64' }> 
   rate: { offset: 56, kind: 'f64' },
   gradNorm: { offset: 64, kind: 'f64' },
   rateFactor: { offset: 88, kind: 'f64' },
+  groupSteps: { offset: 104, kind: 'u64' },
+  groupRows: { offset: 112, kind: 'u64' },
+  pending: { offset: 120, kind: 'u64' },
 }
 
 /** A step state of its own, e.g. one per optimizer; fields not given start at 0, rateFactor at 1. */
@@ -74,5 +82,8 @@ export function decodeStep(bytes: Uint8Array): StepFields {
     rate: read('rate'),
     rateFactor: read('rateFactor'),
     gradNorm: read('gradNorm'),
+    groupSteps: read('groupSteps'),
+    groupRows: read('groupRows'),
+    pending: read('pending'),
   }
 }

@@ -120,6 +120,16 @@ export class Region {
   }
 }
 
+/** What a layer asks of the updates of its parameter: penalties added to the gradient, a bound kept after the step. */
+export interface ParameterRules {
+  /** Penalty l1 * sum |w|. */
+  readonly l1?: number
+  /** Penalty l2 / 2 * sum w^2. */
+  readonly l2?: number
+  /** Largest L2 norm of the incoming weights of a unit (all axes but the last). */
+  readonly maxNorm?: number
+}
+
 /** A value with a fixed place in a region: a parameter, a moment, a running statistic, a data set, the step state. */
 export class Variable extends Tensor {
   readonly name: string
@@ -128,6 +138,8 @@ export class Variable extends Tensor {
   readonly offset: number
   /** Elements before the first write or step; zeros if absent. */
   readonly initial: TypedArray | undefined
+  /** What every optimizer that updates the variable obeys. */
+  rules: ParameterRules = {}
 
   constructor(name: string, shape: Shape, dtype: DType, region: Region, offset: number, initial?: TypedArray) {
     super(shape, dtype)

@@ -24,7 +24,7 @@ class Rules : Checks {
   void block(const Tensor &outer, const Tensor &inner) const;
   void normalizes() const;
   void schedules() const;
-  void updates(int flats) const;
+  void updates() const;
   void epilogues() const;
 };
 
@@ -195,9 +195,10 @@ void Rules::schedules() const {
   }
 }
 
-// `flats` float vectors of equal length, parameters first and gradient last, then the StepState. Segments count from
+// Float vectors of equal length, parameters first, then moments, gradient last, then the StepState. Segments count from
 // the start of the parameter region, so the operand has to begin there and hold all of them.
-void Rules::updates(int flats) const {
+void Rules::updates() const {
+  const int flats = op_.inputs - 1;
   for (int i = 0; i < flats; i++) {
     isFloat(in(i));
     require(in(i).size == in(0).size, "parameters, moments and gradient are congruent");
@@ -382,21 +383,57 @@ void Rules::check() {
       return;
     case OpCode::scheduleRate:
       return schedules();
+    case OpCode::stepValue:
+      isStep(in(0));
+      isFloat(out());
+      integer(attr::stepValue::field, 0, 5);
+      return hasShape(out(), {1});
+    case OpCode::countGroup:
+      isStep(in(0));
+      integer(attr::countGroup::size, 1, kMaxInteger);
+      integer(attr::countGroup::rows, 1, kMaxInteger);
+      integer(attr::countGroup::samples, 0, kMaxInteger);
+      return;
+    case OpCode::accumulateGradient:
+      integer(attr::accumulateGradient::rows, 1, kMaxInteger);
+      return updates();
     case OpCode::prepareUpdate:
       isStep(in(0));
       for (int i = 1; i < op_.inputs; i++) isFloat(in(i));
+      flag(attr::prepareUpdate::grouped);
       return notNegative(attr::prepareUpdate::maxNorm);
-    case OpCode::sgdUpdate:
-      notNegative(attr::sgdUpdate::clipValue);
-      return updates(2);
     case OpCode::momentumUpdate:
-      notNegative(attr::momentumUpdate::clipValue);
       flag(attr::momentumUpdate::nesterov);
       flag(attr::momentumUpdate::rateOutside);
-      return updates(3);
+      notNegative(attr::momentumUpdate::clipValue);
+      return updates();
+    case OpCode::rmspropMomentumUpdate:
+      flag(attr::rmspropMomentumUpdate::centered);
+      notNegative(attr::rmspropMomentumUpdate::clipValue);
+      return updates();
+    case OpCode::sgdUpdate:
+    case OpCode::adagradUpdate:
+    case OpCode::adadeltaUpdate:
+    case OpCode::rmspropUpdate:
     case OpCode::adamUpdate:
-      notNegative(attr::adamUpdate::clipValue);
-      return updates(4);
+    case OpCode::amsgradUpdate:
+    case OpCode::adamaxUpdate:
+    case OpCode::nadamUpdate:
+    case OpCode::radamUpdate:
+    case OpCode::lionUpdate:
+      notNegative(attr::sgdUpdate::clipValue);  // the first attribute of them all
+      return updates();
+    case OpCode::maxNorm:
+      isFloat(in(0));
+      isStep(in(1));
+      require(in(0).rank >= 1, "the parameter is [..., units]");
+      return notNegative(attr::maxNorm::limit);
+    case OpCode::averageWeights:
+      isFloat(in(0));
+      isFloat(in(1));
+      sameShape(in(1), in(0));
+      isStep(in(2));
+      return notNegative(attr::averageWeights::decay);
     case OpCode::count:
       break;
   }

@@ -102,8 +102,25 @@ class Verifier {
 };
 
 // Number of leading flat operands of an update op: parameters, moments, gradient. 0 for other ops.
-int flatOperands(OpCode code) {
-  return code == OpCode::sgdUpdate ? 2 : code == OpCode::momentumUpdate ? 3 : code == OpCode::adamUpdate ? 4 : 0;
+int flatOperands(const Op &op) {
+  switch (op.code) {
+    case OpCode::accumulateGradient:
+    case OpCode::sgdUpdate:
+    case OpCode::momentumUpdate:
+    case OpCode::adagradUpdate:
+    case OpCode::adadeltaUpdate:
+    case OpCode::rmspropUpdate:
+    case OpCode::rmspropMomentumUpdate:
+    case OpCode::adamUpdate:
+    case OpCode::amsgradUpdate:
+    case OpCode::adamaxUpdate:
+    case OpCode::nadamUpdate:
+    case OpCode::radamUpdate:
+    case OpCode::lionUpdate:
+      return op.outputs + 1;
+    default:
+      return 0;
+  }
 }
 
 void Verifier::segments() {
@@ -117,7 +134,9 @@ void Verifier::segments() {
     const RegionRecord &region = image_.regions[s.region];
     if (static_cast<RegionKind>(region.kind) != RegionKind::param) reject(i, "is not of a region of kind param");
     const int64_t elements = static_cast<int64_t>(region.bytes) / elementBytes;
-    if (s.flags != 0 || !std::isfinite(s.rate) || !std::isfinite(s.decay)) reject(i, "has wrong flags, rate or decay");
+    bool finite = true;
+    for (const double number : {s.rate, s.decay, s.l1, s.l2}) finite &= std::isfinite(number);
+    if (s.flags != 0 || !finite) reject(i, "has wrong flags, rate, decay, l1 or l2");
     if (s.offset < 0 || s.count < 1 || s.offset > elements || s.count > elements - s.offset) {
       reject(i, "leaves its region");
     }
@@ -210,7 +229,7 @@ void Verifier::readGradient(const Op &op, const Tensor &t, SegmentSpan spans, ui
 }
 
 void Verifier::reads(const Op &op) const {
-  const int flats = flatOperands(op.code);
+  const int flats = flatOperands(op);
   for (int i = 0; i < op.inputs; i++) {
     const Tensor &t = op.in[i];
     const bool gradient = image_.kindOf(t) == RegionKind::grad && (i == flats - 1 || op.code == OpCode::prepareUpdate);
@@ -244,7 +263,7 @@ void Verifier::run() {
         op.segmentCount = span->second.count;
       }
     }
-    if (const int flats = flatOperands(op.code)) {
+    if (const int flats = flatOperands(op)) {
       const Tensor &gradient = op.in[flats - 1];
       gradients_[gradient.region] = {{op.segments, op.segmentCount}, gradient.offset};
     }

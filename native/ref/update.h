@@ -1,11 +1,10 @@
-// The optimizer step: data cursor, gradient norm and clipping, and the update rules, each over a whole parameter
-// region. Numbers that differ between steps stand in StepState, numbers that differ between parameters in the segment
-// table. Coefficients are computed in double and rounded to T once; weights and moments are T.
+// The optimizer step but for its rules (rules.h): data cursor, groups of micro-batches, gradient norm and clipping
+// before them, constraints and averages after them. Numbers that differ between steps stand in StepState.
 #pragma once
 #include <algorithm>
 #include <cmath>
 
-#include "walk.h"
+#include "rules.h"
 
 namespace gradline::ref {
 
@@ -45,92 +44,102 @@ double sumOfSquares(const Tensor &g) {
   return total;
 }
 
-// step, gradients [...] ... -> step: see StepState in abi.h. maxNorm 0 leaves the gradients as they are.
+// step -> [1]: a number of the step state, for rules that are written as compositions.
+template <class T>
+void stepValue(const Op &op) {
+  const StepState &step = *op.in[0].as<StepState>();
+  const double fields[] = {step.rate * step.rateFactor,          step.clipScale,
+                           static_cast<double>(step.skip),       static_cast<double>(step.updates),
+                           static_cast<double>(step.groupSteps), static_cast<double>(step.groupRows)};
+  op.out[0].as<T>()[0] = static_cast<T>(fields[op.iattr(attr::stepValue::field)]);
+}
+
+// step -> step: see StepState in abi.h. samples 0: no data set, so a group ends only when it is full.
+template <class T>
+void countGroup(const Op &op) {
+  namespace a = attr::countGroup;
+  StepState &step = *op.out[0].as<StepState>();
+  if (!step.pending) step.groupSteps = step.groupRows = 0;
+  step.groupSteps++;
+  step.groupRows += static_cast<uint64_t>(op.attr[a::rows]);
+  const uint64_t size = static_cast<uint64_t>(op.attr[a::size]), samples = static_cast<uint64_t>(op.attr[a::samples]);
+  step.pending = step.groupSteps < size && !(samples > 0 && step.cursor >= samples) ? 1 : 0;
+}
+
+// theta [p], sum [p], g [p], step -> sum: rows * g added up over the group, its first micro-batch without what stood
+// there before; when the group is full the sum becomes the mean over all rows. theta only names the segments.
+template <class T>
+void accumulateGradient(const Op &op) {
+  const StepState &step = *op.in[3].as<StepState>();
+  const T rows = static_cast<T>(op.attr[attr::accumulateGradient::rows]);
+  const bool first = step.groupSteps <= 1, full = !step.pending;
+  const T all = static_cast<T>(step.groupRows);
+  T *sum = op.out[1].as<T>();
+  const T *g = op.in[2].as<T>();
+  for (int s = 0; s < op.segmentCount; s++) {
+    const SegmentRecord &segment = op.segments[s];
+    for (int64_t i = segment.offset; i < segment.offset + segment.count; i++) {
+      const T total = first ? rows * g[i] : sum[i] + rows * g[i];
+      sum[i] = full ? total / all : total;
+    }
+  }
+}
+
+// step, gradients [...] ... -> step: see StepState in abi.h. maxNorm 0 leaves the gradients as they are; momentum > 0
+// keeps nadam's product of momenta.
 template <class T>
 void prepareUpdate(const Op &op) {
+  namespace a = attr::prepareUpdate;
   StepState &step = *op.out[0].as<StepState>();
-  const double maxNorm = op.attr[attr::prepareUpdate::maxNorm];
+  if (op.attr[a::grouped] == 0) step.pending = 0;
+  step.skip = 1;
+  if (step.pending) return;
+  const double maxNorm = op.attr[a::maxNorm];
   double squares = 0;
   for (int j = 1; j < op.inputs; j++) squares += sumOfSquares<T>(op.in[j]);
   step.gradNorm = std::sqrt(squares);
   step.skip = std::isfinite(step.gradNorm) ? 0 : 1;
   step.clipScale = maxNorm > 0 && step.gradNorm > maxNorm && !step.skip ? maxNorm / step.gradNorm : 1;
-  if (step.skip)
+  if (step.skip) {
     step.skipped++;
-  else
-    step.updates++;
-}
-
-// theta [p], g [p]: calls rule(i, rate, gradient of i) for every element that a segment covers, with the segment's
-// learning rate and the clipped gradient, after decoupled decay has shrunk theta[i]. Changes nothing when skip is set.
-template <class T, class Rule>
-void updateSegments(const Op &op, const Tensor &gradient, const StepState &step, double clipValue, Rule rule) {
-  if (step.skip) return;
-  const T scale = static_cast<T>(step.clipScale), limit = static_cast<T>(clipValue);
-  const T *g = gradient.as<T>();
-  T *theta = op.out[0].as<T>();
-  for (int s = 0; s < op.segmentCount; s++) {
-    const SegmentRecord &segment = op.segments[s];
-    const double rate = step.rate * step.rateFactor * segment.rate;
-    const T shrink = static_cast<T>(rate * segment.decay);
-    for (int64_t i = segment.offset; i < segment.offset + segment.count; i++) {
-      const T scaled = g[i] * scale;
-      theta[i] -= shrink * theta[i];
-      rule(i, static_cast<T>(rate), limit > 0 ? std::clamp(scaled, -limit, limit) : scaled);
-    }
+    return;
+  }
+  step.updates++;
+  if (op.attr[a::momentum] > 0) {
+    const double mu = nadamMomentum(op.attr[a::momentum], op.attr[a::momentumDecay], static_cast<double>(step.updates));
+    step.momentumProduct = step.updates == 1 ? mu : step.momentumProduct * mu;
   }
 }
 
-// theta [p], g [p], step -> theta: theta -= rate * g
+// theta [..., units], step -> theta: the weights w of each unit, all axes but the last, become w * min(1, limit / |w|).
+// A unit within the limit keeps its bits.
 template <class T>
-void sgdUpdate(const Op &op) {
-  T *theta = op.out[0].as<T>();
+void maxNorm(const Op &op) {
+  if (op.in[1].as<StepState>()->skip) return;
+  const double limit = op.attr[attr::maxNorm::limit];
+  const Tensor &theta = op.out[0];
+  const int64_t units = theta.channels(), rows = theta.rows();
+  for (int64_t unit = 0; unit < units; unit++) {
+    T *w = theta.as<T>() + unit;
+    double squares = 0;
+    for (int64_t row = 0; row < rows; row++)
+      squares += static_cast<double>(w[row * units]) * static_cast<double>(w[row * units]);
+    const double norm = std::sqrt(squares);
+    if (!(norm > limit)) continue;
+    for (int64_t row = 0; row < rows; row++) w[row * units] *= static_cast<T>(limit / norm);
+  }
+}
+
+// average [p], theta [p], step -> average = decay average + (1 - decay) theta, after each update; the first one copies.
+template <class T>
+void averageWeights(const Op &op) {
   const StepState &step = *op.in[2].as<StepState>();
-  updateSegments<T>(op, op.in[1], step, op.attr[attr::sgdUpdate::clipValue],
-                    [=](int64_t i, T rate, T g) { theta[i] -= rate * g; });
-}
-
-// theta [p], v [p], g [p], step -> theta, v.
-//   rate inside:   v = beta v - rate g;  theta += v           (nesterov: theta += beta v - rate g)
-//   rateOutside:   v = beta v + g;       theta -= rate v      (nesterov: theta -= rate (g + beta v))
-// The two differ only when the rate changes between steps. Nesterov form after Sutskever et al. 2013.
-template <class T>
-void momentumUpdate(const Op &op) {
-  namespace a = attr::momentumUpdate;
-  const T beta = static_cast<T>(op.attr[a::beta]);
-  const bool nesterov = op.attr[a::nesterov] != 0, rateOutside = op.attr[a::rateOutside] != 0;
-  T *theta = op.out[0].as<T>(), *v = op.out[1].as<T>();
-  const StepState &step = *op.in[3].as<StepState>();
-  updateSegments<T>(op, op.in[2], step, op.attr[a::clipValue], [=](int64_t i, T rate, T g) {
-    if (rateOutside) {
-      v[i] = beta * v[i] + g;
-      theta[i] -= rate * (nesterov ? g + beta * v[i] : v[i]);
-    } else {
-      v[i] = beta * v[i] - rate * g;
-      theta[i] += nesterov ? beta * v[i] - rate * g : v[i];
-    }
-  });
-}
-
-// theta [p], m [p], v [p], g [p], step -> theta, m, v (Kingma, Ba 2015): with t = updates,
-//   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
-//   theta -= rate * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
-template <class T>
-void adamUpdate(const Op &op) {
-  namespace a = attr::adamUpdate;
-  const double beta1 = op.attr[a::beta1], beta2 = op.attr[a::beta2];
-  const T keep1 = static_cast<T>(beta1), take1 = static_cast<T>(1 - beta1);
-  const T keep2 = static_cast<T>(beta2), take2 = static_cast<T>(1 - beta2);
-  const T eps = static_cast<T>(op.attr[a::eps]);
-  const StepState &step = *op.in[4].as<StepState>();
-  const double t = static_cast<double>(step.updates);
-  const T correction1 = static_cast<T>(1 - std::pow(beta1, t)), correction2 = static_cast<T>(1 - std::pow(beta2, t));
-  T *theta = op.out[0].as<T>(), *m = op.out[1].as<T>(), *v = op.out[2].as<T>();
-  updateSegments<T>(op, op.in[3], step, op.attr[a::clipValue], [=](int64_t i, T rate, T g) {
-    m[i] = keep1 * m[i] + take1 * g;
-    v[i] = keep2 * v[i] + take2 * g * g;
-    theta[i] -= rate * (m[i] / correction1) / (std::sqrt(v[i] / correction2) + eps);
-  });
+  if (step.skip) return;
+  const double decay = step.updates <= 1 ? 0 : op.attr[attr::averageWeights::decay];
+  const T keep = static_cast<T>(decay), take = static_cast<T>(1 - decay);
+  T *average = op.out[0].as<T>();
+  const T *theta = op.in[1].as<T>();
+  for (int64_t i = 0; i < op.out[0].size; i++) average[i] = keep * average[i] + take * theta[i];
 }
 
 }  // namespace gradline::ref

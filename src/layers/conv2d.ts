@@ -5,10 +5,11 @@ import { constant, type Initializer, type InitializerChoice } from '../initializ
 import { type Conv2dOptions as ConvOptions, conv2d as convolve } from '../ops/conv.js'
 import { add } from '../ops/elementwise.js'
 import { checkPair, type Pair } from '../ops/window.js'
+import { readWeight, rulesOf, type WeightOptions, weightOptions } from '../regularizers/weights.js'
 import { checkBias, chooseInit, wantsBias } from './dense.js'
 import { checkImage, type Layer, layer } from './layer.js'
 
-export interface Conv2dOptions extends ConvOptions {
+export interface Conv2dOptions extends ConvOptions, WeightOptions {
   /** 'auto' leaves the bias out before batch norm, which has its own. Default 'auto'. */
   bias?: boolean | 'auto'
   /** Weight [kh, kw, in / groups, filters]. Default 'auto': by the activation that follows. */
@@ -24,9 +25,11 @@ export interface Conv2dOptions extends ConvOptions {
  * PyTorch: torch.nn.Conv2d; Keras: keras.layers.Conv2D
  */
 export function conv2d(filters: number, kernel: Pair, options: Conv2dOptions = {}): Layer {
-  const { bias, init, biasInit, name, ...place } = options
+  const { bias, init, biasInit, name, regularizer: _, constraint: __, weightNoise: ___, ...place } = options
   checkInteger('filters of conv2d', filters, { min: 1 })
-  checkOptions('conv2d', options, ['stride', 'padding', 'dilation', 'groups', 'bias', 'init', 'biasInit', 'name'])
+  const names = ['stride', 'padding', 'dilation', 'groups', 'bias', 'init', 'biasInit', ...weightOptions, 'name']
+  checkOptions('conv2d', options, names)
+  const rules = rulesOf('conv2d', options)
   checkBias('conv2d', bias)
   const [kh, kw] = checkPair('kernel of conv2d', kernel, 1)
   const groups = checkInteger('groups of conv2d', place.groups ?? 1, { min: 1 })
@@ -40,8 +43,9 @@ export function conv2d(filters: number, kernel: Pair, options: Conv2dOptions = {
           `Expected channels and filters divisible by ${groups} groups for conv2d but received ${channels} and ${filters}`,
         )
       }
-      const weight = scope.param('weight', [kh, kw, channels / groups, filters], chooseInit(init, scope))
-      const y = convolve(x, weight, place)
+      const shape = [kh, kw, channels / groups, filters]
+      const weight = scope.param('weight', shape, chooseInit(init, scope), undefined, rules)
+      const y = convolve(x, readWeight(weight, scope, options), place)
       return wantsBias(bias, scope) ? add(y, scope.param('bias', [filters], biasInit ?? constant(0))) : y
     },
     name,

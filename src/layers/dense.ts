@@ -4,9 +4,10 @@ import { checkInteger, checkOneOf, checkOptions } from '../errors.js'
 import { autoInitializer, constant, type Initializer, type InitializerChoice } from '../initializers/initializer.js'
 import { add } from '../ops/elementwise.js'
 import { matmul } from '../ops/matmul.js'
+import { readWeight, rulesOf, type WeightOptions, weightOptions } from '../regularizers/weights.js'
 import { checkRows, type Layer, layer, type Scope } from './layer.js'
 
-export interface DenseOptions {
+export interface DenseOptions extends WeightOptions {
   /** 'auto' leaves the bias out before batch norm, which has its own. Default 'auto'. */
   bias?: boolean | 'auto'
   /** Weight [in, units]. Default 'auto': by the activation that follows. */
@@ -22,14 +23,15 @@ export interface DenseOptions {
  */
 export function dense(units: number, options: DenseOptions = {}): Layer {
   checkInteger('units of dense', units, { min: 1 })
-  checkOptions('dense', options, ['bias', 'init', 'biasInit', 'name'])
+  checkOptions('dense', options, ['bias', 'init', 'biasInit', ...weightOptions, 'name'])
+  const rules = rulesOf('dense', options)
   checkBias('dense', options.bias)
   return layer(
     'dense',
     (x, scope) => {
-      const features = checkRows('dense', x)
-      const weight = scope.param('weight', [features, units], chooseInit(options.init, scope))
-      const y = matmul(x, weight)
+      const shape = [checkRows('dense', x), units]
+      const weight = scope.param('weight', shape, chooseInit(options.init, scope), undefined, rules)
+      const y = matmul(x, readWeight(weight, scope, options))
       return wantsBias(options.bias, scope) ? add(y, scope.param('bias', [units], options.biasInit ?? constant(0))) : y
     },
     options.name,

@@ -5,7 +5,7 @@ import { checkOptions, expected, GradlineError } from '../errors.js'
 import { currentGraph } from '../graph.js'
 import { type Fans, fansOf, type Initializer } from '../initializers/initializer.js'
 import { type Shape, sameShape, showShape } from '../shape.js'
-import { Region, Tensor, type Variable } from '../tensor.js'
+import { type ParameterRules, Region, Tensor, type Variable } from '../tensor.js'
 
 /** 'train' updates running statistics and drops units; 'predict' does neither. */
 export type Mode = 'train' | 'predict'
@@ -57,11 +57,19 @@ export class Weights {
     return own.length > 0 && own.every(({ name }) => this.frozen.has(name))
   }
 
-  obtain(region: Region, path: string, shape: Shape, initializer: Initializer, fans: Fans): Variable {
+  obtain(
+    region: Region,
+    path: string,
+    shape: Shape,
+    initializer: Initializer,
+    fans: Fans,
+    rules: ParameterRules = {},
+  ): Variable {
     const known = this.entries.get(path)
     if (!known) {
       if (typeof initializer !== 'function') throw expected('an initializer such as heNormal()', path, initializer)
       const variable = region.add(path, shape, 'float32')
+      variable.rules = rules
       this.entries.set(path, { path, variable, initializer, fans })
       return variable
     }
@@ -133,9 +141,15 @@ export class Scope {
     this.watch = watch
   }
 
-  /** A trained parameter, `path.name`. Fans are read from the shape unless given. */
-  param(name: string, shape: Shape, initializer: Initializer, fans: Fans = fansOf(shape)): Variable {
-    return this.#weights.obtain(this.#weights.params, this.#pathOf(name), shape, initializer, fans)
+  /** A trained parameter, `path.name`. Fans are read from the shape unless given; `rules` are obeyed by optimizers. */
+  param(
+    name: string,
+    shape: Shape,
+    initializer: Initializer,
+    fans: Fans = fansOf(shape),
+    rules: ParameterRules = {},
+  ): Variable {
+    return this.#weights.obtain(this.#weights.params, this.#pathOf(name), shape, initializer, fans, rules)
   }
 
   /** A value that outlives the step and is changed by assign(), not by the optimizer; saved with the model. */

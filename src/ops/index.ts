@@ -38,4 +38,24 @@ export * from './pool.js'
 export * from './random.js'
 export * from './reduce.js'
 export { type SchedulePiece, type ScheduleUnit, scheduleRate } from './schedule.js'
-export { adamUpdate, collectGradients, momentumUpdate, prepareUpdate, sgdUpdate } from './update.js'
+export {
+  accumulateGradient,
+  adadeltaUpdate,
+  adagradUpdate,
+  adamaxUpdate,
+  adamUpdate,
+  amsgradUpdate,
+  averageWeights,
+  collectGradients,
+  countGroup,
+  lionUpdate,
+  maxNorm,
+  momentumUpdate,
+  nadamUpdate,
+  prepareUpdate,
+  radamUpdate,
+  rmspropMomentumUpdate,
+  rmspropUpdate,
+  sgdUpdate,
+  stepValue,
+} from './update.js'

@@ -2,9 +2,9 @@
 // prepares (norm, finite check, clip factor) and one op updates the whole region. The rate and the step count come from
 // the step state, never from an attribute.
 
-import { checkFinite, expected, GradlineError } from '../errors.js'
-import { apply, currentGraph } from '../graph.js'
-import { checkFloat, checkStep, defineOp, type Op } from '../op.js'
+import { checkFinite, checkInteger, checkOneOf, expected, GradlineError } from '../errors.js'
+import { apply, apply1, currentGraph, type GradientPart, type UpdateSettings } from '../graph.js'
+import { checkFloat, checkSameShape, checkStep, defineOp, expectTensor, type Op } from '../op.js'
 import { sameShape } from '../shape.js'
 import { type Region, Tensor, Variable } from '../tensor.js'
 
@@ -20,9 +20,14 @@ export const advance: Op = defineOp({
 })
 
 function updateOp(name: string, attrs: string[], slots: number): Op {
+  return flatOp(name, ['clipValue', ...attrs], slots)
+}
+
+// Inputs param, slots, gradient, step; parameters and slots are changed.
+function flatOp(name: string, attrs: string[], slots: number): Op {
   return defineOp({
     name,
-    attrs: ['clipValue', ...attrs],
+    attrs,
     effect: Array.from({ length: slots + 1 }, (_, i) => i),
     shape: (inputs) => {
       const [param, ...others] = inputs.slice(0, -1)
@@ -38,9 +43,29 @@ function updateOp(name: string, attrs: string[], slots: number): Op {
   })
 }
 
+const stepValueOp = defineOp({
+  name: 'stepValue',
+  attrs: ['field'],
+  shape: ([step]) => {
+    checkStep('stepValue', step as Tensor)
+    return [{ shape: [1], dtype: 'float32' }]
+  },
+  backward: () => [undefined],
+})
+
+const countGroupOp = defineOp({
+  name: 'countGroup',
+  attrs: ['size', 'rows', 'samples'],
+  effect: [0],
+  shape: ([step]) => {
+    checkStep('countGroup', step as Tensor)
+    return []
+  },
+})
+
 const prepareUpdateOp = defineOp({
   name: 'prepareUpdate',
-  attrs: ['maxNorm'],
+  attrs: ['maxNorm', 'grouped', 'momentum', 'momentumDecay'],
   effect: [0],
   shape: ([step, ...gradients]) => {
     checkStep('prepareUpdate', step as Tensor)
@@ -51,13 +76,52 @@ const prepareUpdateOp = defineOp({
 
 const sgdUpdateOp = updateOp('sgdUpdate', [], 0)
 const momentumUpdateOp = updateOp('momentumUpdate', ['beta', 'nesterov', 'rateOutside'], 1)
+const adagradUpdateOp = updateOp('adagradUpdate', ['eps'], 1)
+const adadeltaUpdateOp = updateOp('adadeltaUpdate', ['rho', 'eps'], 2)
+const rmspropUpdateOp = updateOp('rmspropUpdate', ['rho', 'eps'], 1)
+const rmspropMomentumUpdateOp = updateOp('rmspropMomentumUpdate', ['rho', 'eps', 'centered', 'momentum'], 3)
 const adamUpdateOp = updateOp('adamUpdate', ['beta1', 'beta2', 'eps'], 2)
+const amsgradUpdateOp = updateOp('amsgradUpdate', ['beta1', 'beta2', 'eps'], 3)
+const adamaxUpdateOp = updateOp('adamaxUpdate', ['beta1', 'beta2', 'eps'], 2)
+const nadamUpdateOp = updateOp('nadamUpdate', ['beta1', 'beta2', 'eps', 'momentumDecay'], 2)
+const radamUpdateOp = updateOp('radamUpdate', ['beta1', 'beta2', 'eps'], 2)
+const lionUpdateOp = updateOp('lionUpdate', ['beta1', 'beta2'], 1)
+const accumulateGradientOp = flatOp('accumulateGradient', ['rows'], 1)
+
+const maxNormOp = defineOp({
+  name: 'maxNorm',
+  attrs: ['limit'],
+  effect: [0],
+  shape: ([param, step]) => {
+    checkFloat('maxNorm', param as Tensor)
+    checkStep('maxNorm', step as Tensor)
+    if ((param as Tensor).rank === 0) throw expectTensor('a parameter [..., units]', 'maxNorm', param as Tensor)
+    return []
+  },
+})
+
+const averageWeightsOp = defineOp({
+  name: 'averageWeights',
+  attrs: ['decay'],
+  effect: [0],
+  shape: ([average, param, step]) => {
+    checkFloat('averageWeights', average as Tensor, param as Tensor)
+    checkSameShape('averageWeights', average as Tensor, param as Tensor)
+    checkStep('averageWeights', step as Tensor)
+    return []
+  },
+})
+
+const plain: UpdateSettings = { rate: 1, decay: 0, l1: 0, l2: 0 }
 
 /**
  * Collects gradients at the places of their variables in `region` and gives them as one vector congruent to the region.
- * Variables without a gradient are left out of every update.
+ * Variables without a gradient are left out of every update. `settings` default to the optimizer's rate and no penalty.
  */
-export function collectGradients(region: Region, parts: readonly { variable: Variable; gradient: Tensor }[]): Tensor {
+export function collectGradients(
+  region: Region,
+  parts: readonly (Omit<GradientPart, 'settings'> & { readonly settings?: UpdateSettings })[],
+): Tensor {
   const graph = currentGraph('collectGradients()')
   for (const { variable, gradient } of parts) {
     if (!(variable instanceof Variable) || variable.region !== region) {
@@ -68,19 +132,90 @@ export function collectGradients(region: Region, parts: readonly { variable: Var
     }
   }
   const flat = new Tensor([region.bytes / 4], 'float32')
-  graph.gradientBuffers.push({ region, flat, parts })
+  graph.gradientBuffers.push({ region, flat, parts: parts.map((part) => ({ settings: plain, ...part })) })
   return flat
+}
+
+const stepFields = ['rate', 'clipScale', 'skip', 'updates', 'groupSteps', 'groupRows'] as const
+
+/**
+ * A number of the step state as a float tensor [1], for update rules written as compositions: the learning `rate`, the
+ * factor `clipScale` on the gradients, `skip` (1: change nothing this step), the number of `updates`, which are those of
+ * this step after prepareUpdate(); and, after countGroup(), micro-batches and rows of the group so far.
+ */
+export function stepValue(field: (typeof stepFields)[number], step?: Tensor): Tensor {
+  checkOneOf('field of stepValue', field, stepFields)
+  const state = step ?? currentGraph('stepValue() without a step').useStep()
+  return apply1(stepValueOp, [state], { field: stepFields.indexOf(field) })
+}
+
+export interface Group {
+  /** Micro-batches of a full group. */
+  size: number
+  /** Rows of this program's micro-batch. */
+  rows: number
+  /** Rows of the data set, whose end ends a group that is not full. 0: none. */
+  samples: number
+}
+
+/** Counts a micro-batch of a group, once per step and before accumulateGradient(). */
+export function countGroup(step: Variable, { size, rows, samples }: Group): void {
+  checkInteger('size of countGroup', size, { min: 1 })
+  checkInteger('rows of countGroup', rows, { min: 1 })
+  currentGraph('countGroup()').useStep(step)
+  apply(countGroupOp, [step], { size, rows, samples })
+}
+
+/**
+ * Adds rows * gradient to `sum`, which is congruent to `param`; the first micro-batch of a group replaces what stood there,
+ * and with the last one `sum` becomes the mean over all rows of the group. Give it to prepareUpdate() and the update.
+ */
+export function accumulateGradient(
+  param: Variable,
+  sum: Variable,
+  gradient: Tensor,
+  step: Variable,
+  rows: number,
+): void {
+  apply(accumulateGradientOp, [param, sum, gradient, step], { rows })
+}
+
+export interface PrepareOptions {
+  /** The gradients are those of a group: while it is not full the update is left out. Default false. */
+  grouped?: boolean
+  /** Keeps the product of nadam's momenta. */
+  nadam?: { beta1: number; momentumDecay: number } | undefined
 }
 
 /**
  * First half of an update, once per optimizer and step: global L2 norm of all gradients, the factor that clips it to
  * `maxNorm` (0: no clipping), and the decision to skip the update when a gradient is not finite.
  */
-export function prepareUpdate(step: Variable, gradients: readonly Tensor[], maxNorm = 0): void {
+export function prepareUpdate(
+  step: Variable,
+  gradients: readonly Tensor[],
+  maxNorm = 0,
+  options: PrepareOptions = {},
+): void {
   checkFinite('maxNorm of prepareUpdate', maxNorm, { min: 0 })
   currentGraph('prepareUpdate()').useStep(step)
-  apply(prepareUpdateOp, [step, ...gradients], { maxNorm })
+  apply(prepareUpdateOp, [step, ...gradients], {
+    maxNorm,
+    grouped: options.grouped ? 1 : 0,
+    momentum: options.nadam?.beta1 ?? 0,
+    momentumDecay: options.nadam?.momentumDecay ?? 0,
+  })
 }
+
+// In every update g is first scaled by the clip factor, then clamped to +-clipValue (0: not), then the penalties of the
+// parameter's settings are added; decoupled decay stands beside the step.
+type Flat = readonly [param: Variable, slots: readonly Variable[], gradient: Tensor, step: Variable]
+
+const rule =
+  <A extends object>(op: Op, attrs: (options: A) => Readonly<Record<string, number>>) =>
+  (...[param, slots, gradient, step, options, clipValue]: [...Flat, A, number?]): void => {
+    apply(op, [param, ...slots, gradient, step], { clipValue: clipValue ?? 0, ...attrs(options) })
+  }
 
 /** param -= rate * g. In every update g is first scaled by the clip factor, then clamped to +-clipValue (0: not). */
 export function sgdUpdate(param: Variable, gradient: Tensor, step: Variable, clipValue = 0): void {
@@ -122,4 +257,48 @@ export function adamUpdate(
   clipValue = 0,
 ): void {
   apply(adamUpdateOp, [param, m, v, gradient, step], { clipValue, ...attrs })
+}
+
+interface AdamAttrs {
+  beta1: number
+  beta2: number
+  eps: number
+}
+const adamAttrs = ({ beta1, beta2, eps }: AdamAttrs): AdamAttrs & Record<string, number> => ({ beta1, beta2, eps })
+
+/** sum += g^2, param -= rate g / (sqrt(sum) + eps); slots [sum] (Duchi et al. 2011). */
+export const adagradUpdate = rule<{ eps: number }>(adagradUpdateOp, ({ eps }) => ({ eps }))
+/** Slots [square, delta]; eps inside both roots, as in the paper (Zeiler 2012). */
+export const adadeltaUpdate = rule<{ rho: number; eps: number }>(adadeltaUpdateOp, ({ rho, eps }) => ({ rho, eps }))
+/** square = rho square + (1 - rho) g^2, param -= rate g / (sqrt(square) + eps); slots [square]. */
+export const rmspropUpdate = rule<{ rho: number; eps: number }>(rmspropUpdateOp, ({ rho, eps }) => ({ rho, eps }))
+/** RMSProp with a velocity and, if centered, the variance instead of the mean square; slots [square, mean, velocity]. */
+export const rmspropMomentumUpdate = rule<{ rho: number; eps: number; centered: boolean; momentum: number }>(
+  rmspropMomentumUpdateOp,
+  ({ rho, eps, centered, momentum }) => ({ rho, eps, centered: centered ? 1 : 0, momentum }),
+)
+/** Adam by the largest v so far; slots [m, v, largest] (Reddi et al. 2018). */
+export const amsgradUpdate = rule<AdamAttrs>(amsgradUpdateOp, adamAttrs)
+/** Adam by the largest decayed |g|; slots [m, u] (Kingma & Ba 2015, algorithm 2). */
+export const adamaxUpdate = rule<AdamAttrs>(adamaxUpdateOp, adamAttrs)
+/** Adam with Nesterov momentum that grows; slots [m, v]; prepareUpdate() needs its option nadam (Dozat 2016). */
+export const nadamUpdate = rule<AdamAttrs & { momentumDecay: number }>(nadamUpdateOp, (options) => ({
+  ...adamAttrs(options),
+  momentumDecay: options.momentumDecay,
+}))
+/** Adam whose adaptive step waits until its variance is tractable; slots [m, v] (Liu et al. 2020). */
+export const radamUpdate = rule<AdamAttrs>(radamUpdateOp, adamAttrs)
+/** The sign of a mean of gradients; slots [m] (Chen et al. 2023). */
+export const lionUpdate = rule<{ beta1: number; beta2: number }>(lionUpdateOp, ({ beta1, beta2 }) => ({ beta1, beta2 }))
+
+/** Scales the incoming weights of each unit (all axes but the last) down to an L2 norm of `limit`; smaller ones stay. */
+export function maxNorm(param: Variable, limit: number, step: Variable): void {
+  checkFinite('limit of maxNorm', limit, { above: 0 })
+  apply(maxNormOp, [param, step], { limit })
+}
+
+/** average = decay average + (1 - decay) param after each update; the first update copies. */
+export function averageWeights(average: Variable, param: Variable, decay: number, step: Variable): void {
+  checkFinite('decay of averageWeights', decay, { min: 0, below: 1 })
+  apply(averageWeightsOp, [average, param, step], { decay })
 }

@@ -1,6 +1,17 @@
 // All optimizers.
 
+export { type AdadeltaOptions, adadelta } from './adadelta.js'
+export { type AdagradOptions, adagrad } from './adagrad.js'
 export { type AdamOptions, adam } from './adam.js'
+export { adamax } from './adamax.js'
+export { adamw } from './adamw.js'
+export { amsgrad } from './amsgrad.js'
+export type { Match, ParameterGroup } from './groups.js'
+export { type LionOptions, lion } from './lion.js'
 export { type MomentumOptions, momentum, nesterov } from './momentum.js'
-export { type Optimizer, Updater } from './optimizer.js'
+export { type MuonOptions, muon } from './muon.js'
+export { type NadamOptions, nadam } from './nadam.js'
+export { type CommonOptions, type Optimizer, Updater } from './optimizer.js'
+export { radam } from './radam.js'
+export { type RmspropOptions, rmsprop } from './rmsprop.js'
 export { type SgdOptions, sgd } from './sgd.js'

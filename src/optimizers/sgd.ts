@@ -2,17 +2,27 @@
 
 import { checkOptions } from '../errors.js'
 import { sgdUpdate } from '../ops/update.js'
-import { type ClipOptions, type Optimizer, optimizer } from './optimizer.js'
+import { type CommonOptions, commonOptions, type Optimizer, optimizer } from './optimizer.js'
 
-export interface SgdOptions extends ClipOptions {
-  /** Learning rate. Default 0.01. */
-  lr?: number
-}
+/** `lr` defaults to 0.01. */
+export interface SgdOptions extends CommonOptions {}
 
-/** theta -= lr g */
+/**
+ * theta -= lr g (Robbins & Monro 1951).
+ *
+ * PyTorch: torch.optim.SGD; Keras: keras.optimizers.SGD
+ */
 export function sgd(options: SgdOptions = {}): Optimizer {
-  checkOptions('sgd', options, ['lr', 'schedule', 'clipNorm', 'clipValue'])
-  return optimizer('sgd', options.lr ?? 0.01, options, [], (clipValue) => (param, _, gradient, step) => {
-    sgdUpdate(param, gradient, step, clipValue)
-  })
+  checkOptions('sgd', options, commonOptions)
+  return optimizer(
+    {
+      kind: 'sgd',
+      lr: 0.01,
+      slots: [],
+      update: (clipValue) => (param, _, gradient, step) => {
+        sgdUpdate(param, gradient, step, clipValue)
+      },
+    },
+    options,
+  )
 }

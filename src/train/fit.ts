@@ -28,6 +28,11 @@ export interface FitOptions {
   epochs?: number
   /** Default 32. The last batch of an epoch is smaller when the data do not divide; it is used, not dropped. */
   batchSize?: number
+  /**
+   * Gradients of so many batches are averaged by their rows before each update, so that k batches of b rows act like one of
+   * k * b; what is left at the end of an epoch makes a smaller group. Default 1.
+   */
+  accumulate?: number
   /** 'epoch': every sample once per epoch in a new order. Default 'epoch'. */
   shuffle?: Shuffle
   /** Measured after each epoch. */
@@ -43,6 +48,7 @@ const optionNames = [
   'metrics',
   'epochs',
   'batchSize',
+  'accumulate',
   'shuffle',
   'validation',
   'callbacks',
@@ -129,6 +135,7 @@ export class Loop {
   readonly #measuring: Measuring
   readonly #epochs: number
   readonly #batchSize: number
+  readonly #accumulate: number
   readonly #emit: (event: FitEvent) => void
   readonly #history: History = { epochs: [], seconds: 0 }
   #chunk = 1
@@ -151,6 +158,7 @@ export class Loop {
     this.#measuring = new Measuring(options.loss, metricsOf(options.loss, options.metrics))
     this.#epochs = checkInteger('epochs', options.epochs ?? 1, { min: 0 })
     this.#batchSize = checkInteger('batchSize', options.batchSize ?? 32, { min: 1 })
+    this.#accumulate = checkInteger('accumulate', options.accumulate ?? 1, { min: 1 })
     this.#emit = emit
     model.checkData('training data', data, options.loss)
     if (model.params.length > 0 && model.trainable.length === 0) {
@@ -187,7 +195,8 @@ export class Loop {
       await model.initialize()
       // Each run begins an epoch of its own with an order of its own, also after one that was aborted in the middle.
       const { cursor, epoch: last } = readStep(updater.step)
-      writeStep(updater.step, { cursor: 0, epoch: cursor === 0 ? last : last + 1 }, model.device)
+      const begin = { cursor: 0, epoch: cursor === 0 ? last : last + 1, groupSteps: 0, groupRows: 0, pending: 0 }
+      writeStep(updater.step, begin, model.device)
       const start = this.#startEvent(main, rest)
       this.#emit(start)
       for (const callback of callbacks) await callback.onStart?.(start, control)
@@ -236,7 +245,9 @@ export class Loop {
         const outputs = this.#measuring.record(prediction, labels as Tensor)
         outputs.loss = requireFinite(outputs.loss)
         const { trainable } = this.#model
-        updater.apply(trainable, grad(outputs.loss, trainable))
+        const group = { size: this.#accumulate, rows: batch, samples: this.#data.length }
+        const options = this.#accumulate === 1 ? {} : { accumulate: group }
+        updater.apply(trainable, grad(outputs.loss, trainable), options)
         return outputs
       },
       updater.step,

@@ -11,9 +11,9 @@ import { Graph, recordInto } from '../graph.js'
 import { type LoadOptions, loadWeights, saveWeights, type Weight } from '../io/weights.js'
 import { type Entry, type Layer, type Mode, Scope, type Step, type Watch, Weights, walk } from '../layers/layer.js'
 import type { Loss } from '../losses/loss.js'
-import { read, write } from '../memory.js'
+import { read, readStep, write } from '../memory.js'
 import { assign } from '../ops/move.js'
-import { type Optimizer, Updater } from '../optimizers/optimizer.js'
+import { type Optimizer, Updater, viewOf } from '../optimizers/optimizer.js'
 import { type InputSpec, type Outputs, type Program, type ProgramMemory, record } from '../program.js'
 import { type Shape, sameShape, showShape, sizeOf } from '../shape.js'
 import { stepState } from '../step.js'
@@ -549,6 +549,50 @@ export class Model {
       throw new GradlineError('shape', `Expected a snapshot of ${this.name} but received one of another model`)
     }
     for (const [flat, values] of parts) if (flat.size > 0) write(flat, values, this.device)
+  }
+
+  /**
+   * The moving average of the parameters that an optimizer with the option ema keeps, by path. Parameters it never moves
+   * have their own value.
+   * @throws when the optimizer keeps none, or has not updated this model yet.
+   */
+  averagedWeights(optimizer: Optimizer): Map<string, { shape: Shape; data: Float32Array }> {
+    const average = this.#averageOf(optimizer)
+    return new Map(
+      this.params.map((variable) => [
+        variable.name,
+        { shape: variable.shape, data: valuesOf(viewOf(average, variable)) },
+      ]),
+    )
+  }
+
+  /**
+   * Runs `fn` while the model has its averaged parameters (state such as running statistics stays), then gives it back its
+   * own, bit for bit, also when `fn` fails: `await net.useAverage(optimizer, () => net.evaluate(...))`.
+   */
+  async useAverage<T>(optimizer: Optimizer, fn: () => T | Promise<T>): Promise<T> {
+    this.#checkOpen()
+    if (this.#training) throw new GradlineError('state', `${this.name} is training; await fit() before useAverage()`)
+    const average = valuesOf(this.#averageOf(optimizer))
+    const flat = this.#weights.params.flat()
+    const own = valuesOf(flat)
+    write(flat, average, this.device)
+    try {
+      return await fn()
+    } finally {
+      write(flat, own, this.device)
+    }
+  }
+
+  #averageOf(optimizer: Optimizer): Variable {
+    const updater = this.#updaters.get(optimizer)
+    const average = updater?.averages.get(this.#weights.params)
+    if (!updater || !average || readStep(updater.step).updates === 0) {
+      throw new GradlineError('state', `${this.name} has no averaged weights of this ${optimizer?.kind}`, {
+        fix: 'Give the optimizer the option ema, e.g. { decay: 0.999 }, and train with it first',
+      })
+    }
+    return average
   }
 
   /** Frees the programs of the model. Using it afterwards is an error. */

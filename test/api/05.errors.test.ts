@@ -127,7 +127,7 @@ describe('building a model', () => {
     ['sequential', () => sequential([relu()], { nam: 'x' } as never), ['"nam"', 'Did you mean "name"']],
     ['sgd', () => sgd({ learningRate: 1 } as never), ['"learningRate"', 'Did you mean "lr"']],
     ['adam', () => adam({ beta: 1 } as never), ['"beta"', 'Did you mean "beta1"']],
-    ['momentum', () => momentum({ momentum: 0.9 } as never), ['"momentum"', 'lr, beta']],
+    ['momentum', () => momentum({ momentum: 0.9 } as never), ['"momentum"', 'beta, rateOutside']],
     ['model', () => model([4], [dense(2)], { sead: 1 } as never), ['"sead"', 'Did you mean "seed"']],
     ['earlyStopping', () => earlyStopping({ patient: 2 } as never), ['"patient"', 'Did you mean "patience"']],
     ['record', () => record(() => ({}), {}, { nme: 'x' } as never), ['"nme"', 'Did you mean "name"']],

@@ -2,7 +2,7 @@
 // native/abi.h and shares no code with the encoder.
 import type { NativeDevice, NativeProgram, NativeStorage } from '../../src/native.js'
 
-export const sizes = { header: 48, region: 16, value: 72, op: 232, segment: 40 }
+export const sizes = { header: 48, region: 16, value: 72, op: 232, segment: 56 }
 export const externalKinds = 5
 
 export interface Layout {

@@ -8,7 +8,7 @@ import { applySchedule } from '../../src/schedules/schedule.js'
 import { stepBytes } from '../../src/step.js'
 import { cases } from '../ops/cases.js'
 import { onRef, recordRow } from '../ops/harness.js'
-import { Optimized } from '../ops/optimizer.js'
+import { everyRule, Optimized } from '../ops/optimizer.js'
 import { layoutOf } from './bytes.js'
 
 const native = addon().ops()
@@ -46,13 +46,12 @@ describe('the native table of ops', () => {
       }
     }
     for (const row of cases) check(recordRow(row, { device: onRef(), without: [] }, false).program.bytes)
-    for (const kind of ['sgd', 'momentum', 'adam'] as const) {
-      const rule = { kind, beta: 0.9, nesterov: false, rateOutside: false, beta1: 0.9, beta2: 0.999, eps: 1e-8 }
+    for (const rule of everyRule) {
       const optimized = new Optimized(rule, [[3]])
       const rate = piecewise({ boundaries: [2], values: [0.1, 0.2] })
       const update = ({ g }: { g: Parameters<typeof ops.neg>[0] }): [] => {
         applySchedule(rate, 0.1, optimized.step)
-        optimized.update([g])
+        optimized.update([g], 0, 0, { accumulate: { size: 2, rows: 1 }, unitNorm: 1, average: 0.9 })
         return []
       }
       check(record(update, { g: [3] }, { step: optimized.step }).bytes)

@@ -1278,6 +1278,18 @@ const sampled: Case[] = (['none', 'epoch', 'replacement'] as const).flatMap((shu
   }),
 )
 
+const stepState = { ...seeded, updates: 7, rate: 0.01, clipScale: 0.25, groupSteps: 3, groupRows: 24 }
+const stepNumbers: Case[] = (['rate', 'clipScale', 'updates', 'groupSteps', 'groupRows'] as const).map((field) =>
+  row({
+    op: 'stepValue',
+    name: field,
+    inputs: [step(stepState)],
+    build: ([state]) => ops.stepValue(field, state!),
+    oracle: () => table([1], () => stepState[field]),
+    gradient: zerosAsked,
+  }),
+)
+
 export const cases: readonly Case[] = [
   ...elementwise,
   ...reduce,
@@ -1295,4 +1307,5 @@ export const cases: readonly Case[] = [
   ...hot,
   ...random,
   ...sampled,
+  ...stepNumbers,
 ]

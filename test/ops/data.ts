@@ -79,15 +79,18 @@ export function probabilities(shape: Shape): Input {
   }
 }
 
-/** A step state with the given counters. */
-export function step(fields: { seed: number; step?: number; epoch?: number; first?: number }): Input {
+const counters = { seed: 0, step: 8, updates: 16, epoch: 32, first: 48, groupSteps: 104, groupRows: 112 }
+
+/** A step state with the given numbers. */
+export function step(fields: Partial<Record<keyof typeof counters | 'rate' | 'clipScale', number>>): Input {
   const make = (): Uint8Array => {
     const state = new Uint8Array(stepBytes)
     const view = new DataView(state.buffer)
-    const places = { seed: 0, step: 8, epoch: 32, first: 48 }
-    for (const [name, at] of Object.entries(places)) {
-      view.setBigUint64(at, BigInt(fields[name as keyof typeof places] ?? 0), true)
+    for (const [name, at] of Object.entries(counters)) {
+      view.setBigUint64(at, BigInt(fields[name as keyof typeof counters] ?? 0), true)
     }
+    view.setFloat64(56, fields.rate ?? 0, true)
+    view.setFloat64(72, fields.clipScale ?? 0, true)
     return state
   }
   return { shape: [stepBytes], dtype: 'uint8', make, isStep: true }

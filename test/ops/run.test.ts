@@ -7,7 +7,7 @@ import { passNames } from '../../src/passes.js'
 import { sizeOf } from '../../src/shape.js'
 import { cases } from './cases.js'
 import { bitsDiffer, onCpu, onRef, unit, worst } from './harness.js'
-import { adam, momentum, randomSetup, type Setup, type Trained, train, trainExactly } from './optimizer.js'
+import { adam, everyRule, momentum, randomSetup, type Setup, type Trained, train, trainExactly } from './optimizer.js'
 import { askEverything, isas } from './questions.js'
 
 askEverything(cases)
@@ -56,6 +56,29 @@ const updates: { op: string; name: string; setup: Setup }[] = [
   },
 ]
 
+for (const rule of everyRule.filter(({ kind }) => !['sgd', 'momentum', 'adam'].includes(kind))) {
+  const name = 'centered' in rule && rule.centered ? 'centered' : 'small'
+  updates.push({ op: `${rule.kind}Update`, name, setup: randomSetup(rule, shapes, 25) })
+  updates.push({ op: `${rule.kind}Update`, name: `${name}, large`, setup: randomSetup(rule, large, 3) })
+}
+const settings = [
+  { rate: 1, decay: 0.1, l1: 0.2, l2: 0 },
+  { rate: 0.5, decay: 0, l1: 0, l2: 0.3 },
+  { rate: 2, decay: 0.3, l1: 0.01, l2: 0.02 },
+  { rate: 0, decay: 1, l1: 1, l2: 1 },
+]
+const grouped = { size: 4, rows: 3 }
+updates.push(
+  { op: 'sgdUpdate', name: 'penalties', setup: randomSetup({ kind: 'sgd' }, shapes, 25, { settings, clipValue: 0.5 }) },
+  { op: 'adamUpdate', name: 'penalties and decay', setup: randomSetup(adam, shapes, 25, { settings }) },
+  { op: 'countGroup', name: 'groups of four', setup: randomSetup(momentum, shapes, 26, { accumulate: grouped }) },
+  { op: 'accumulateGradient', name: 'large', setup: randomSetup(adam, large, 9, { accumulate: grouped }) },
+  { op: 'maxNorm', name: 'units', setup: randomSetup({ kind: 'sgd' }, shapes, 25, { unitNorm: 1.5 }) },
+  { op: 'maxNorm', name: 'large', setup: randomSetup({ kind: 'sgd' }, large, 3, { unitNorm: 15 }) },
+  { op: 'averageWeights', name: 'small', setup: randomSetup(momentum, shapes, 25, { average: 0.9 }) },
+  { op: 'averageWeights', name: 'large', setup: randomSetup(adam, large, 9, { average: 0.7, accumulate: grouped }) },
+)
+
 const changedBits = (a: Trained, b: Trained): string | undefined => bitsDiffer('parameter', a.values, b.values)
 
 describe.each(updates.map(({ op, name, setup }) => [`${op}: ${name}`, setup] as const))('%s', (_, setup) => {
@@ -71,7 +94,7 @@ describe.each(updates.map(({ op, name, setup }) => [`${op}: ${name}`, setup] as 
       expect(worst(`parameter ${p}`, list, wanted.values[p]!, bound)).toBe(undefined)
     })
     expect(worst('norm', norms, wanted.norms, (i) => 1e-6 * wanted.norms[i]!)).toBe(undefined)
-    expect(state).toMatchObject({ step: steps, updates: steps, skipped: 0 })
+    expect(state).toMatchObject({ step: steps, updates: wanted.updates, skipped: 0 })
   })
 
   it('does not depend on plan, passes or threads', () => {

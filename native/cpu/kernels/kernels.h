@@ -49,9 +49,10 @@ bool planSampleRows(const Op &, KernelPlan &);
 // update.cc
 bool planAdvance(const Op &, KernelPlan &);
 bool planPrepareUpdate(const Op &, KernelPlan &);
-bool planSgdUpdate(const Op &, KernelPlan &);
-bool planMomentumUpdate(const Op &, KernelPlan &);
-bool planAdamUpdate(const Op &, KernelPlan &);
+bool planAccumulateGradient(const Op &, KernelPlan &);
+bool planUpdateRule(const Op &, KernelPlan &);
+bool planMaxNorm(const Op &, KernelPlan &);
+bool planAverageWeights(const Op &, KernelPlan &);
 
 int64_t burnMultiplyAdds(int64_t rounds, float *sink);
 

@@ -102,12 +102,25 @@ constexpr PlanFn planOf(OpCode code) {
       return planAdvance;
     case OpCode::prepareUpdate:
       return planPrepareUpdate;
+    case OpCode::accumulateGradient:
+      return planAccumulateGradient;
     case OpCode::sgdUpdate:
-      return planSgdUpdate;
     case OpCode::momentumUpdate:
-      return planMomentumUpdate;
+    case OpCode::adagradUpdate:
+    case OpCode::adadeltaUpdate:
+    case OpCode::rmspropUpdate:
+    case OpCode::rmspropMomentumUpdate:
     case OpCode::adamUpdate:
-      return planAdamUpdate;
+    case OpCode::amsgradUpdate:
+    case OpCode::adamaxUpdate:
+    case OpCode::nadamUpdate:
+    case OpCode::radamUpdate:
+    case OpCode::lionUpdate:
+      return planUpdateRule;
+    case OpCode::maxNorm:
+      return planMaxNorm;
+    case OpCode::averageWeights:
+      return planAverageWeights;
     default:
       return nullptr;
   }

@@ -1,7 +1,8 @@
-// The optimizer step in f32: data cursor, gradient norm and the update rules over the segments of a parameter region.
-// A unit is a chunk of one segment (or of one gradient); coefficients are computed in double, once per call.
-#include "../simd.h"
+// The optimizer step in f32: data cursor, groups of micro-batches, gradient norm, constraints, averages, and the loop
+// that runs an update rule (rules.h) over the segments of a parameter region. A unit is a chunk of one segment (or of
+// one gradient); coefficients are computed in double, once per call.
 #include "kernels.h"
+#include "rules.h"
 
 namespace gradline::cpu::GL_ISA {
 namespace {
@@ -18,6 +19,21 @@ void runAdvance(const Op &op, int64_t, int64_t, void *) {
   }
   step.first = step.cursor;
   step.cursor += batch;
+}
+
+// Calls body(segment, first element, count) for the chunks [begin, end) of all segments.
+template <class Body>
+GL_SIMD void eachSegmentChunk(const Op &op, int64_t begin, int64_t end, Body body) {
+  int64_t before = 0;  // chunks of the segments before s
+  for (int s = 0; s < op.segmentCount && before < end; s++) {
+    const SegmentRecord &segment = op.segments[s];
+    const int64_t chunks = ceilDiv(segment.count, kChunk);
+    for (int64_t unit = larger(begin, before); unit < smaller(end, before + chunks); unit++) {
+      const int64_t first = (unit - before) * kChunk;
+      body(segment, segment.offset + first, smaller(kChunk, segment.count - first));
+    }
+    before += chunks;
+  }
 }
 
 // x [n] -> sum of squares, in double.
@@ -54,8 +70,12 @@ void chunkSquares(const Op &op, int64_t begin, int64_t end, void *) {
 }
 
 void finishPrepare(const Op &op, int64_t, int64_t, void *) {
+  namespace a = attr::prepareUpdate;
   StepState &step = *op.out[0].as<StepState>();
-  const double maxNorm = op.attr[attr::prepareUpdate::maxNorm];
+  if (op.attr[a::grouped] == 0) step.pending = 0;
+  step.skip = 1;
+  if (step.pending) return;
+  const double maxNorm = op.attr[a::maxNorm];
   const double *squares = static_cast<double *>(op.workspace);
   double sum = 0;
   for (int j = 1; j < op.inputs; j++) {
@@ -66,111 +86,119 @@ void finishPrepare(const Op &op, int64_t, int64_t, void *) {
   step.gradNorm = __builtin_sqrt(sum);
   step.skip = __builtin_isfinite(step.gradNorm) ? 0 : 1;
   step.clipScale = maxNorm > 0 && step.gradNorm > maxNorm && !step.skip ? maxNorm / step.gradNorm : 1;
-  if (step.skip)
+  if (step.skip) {
     step.skipped++;
-  else
-    step.updates++;
-}
-
-// What all rules share: scale and clip of the gradient, rate and decoupled decay of a segment.
-struct Setting {
-  float scale, limit, rate, shrink;
-};
-
-GL_SIMD Vec clipped(Vec g, const Setting &setting) {
-  const Vec scaled = g * setting.scale;
-  if (!(setting.limit > 0)) return scaled;
-  return maxOf(set1(-setting.limit), minOf(set1(setting.limit), scaled));  // NaN passes as the second argument
-}
-
-// Calls rule(first element, count, setting) for the chunks [begin, end) of all segments.
-template <class Rule>
-GL_SIMD void eachSegmentChunk(const Op &op, const StepState &step, double clipValue, int64_t begin, int64_t end,
-                              Rule rule) {
-  if (step.skip) return;
-  int64_t before = 0;  // chunks of the segments before s
-  for (int s = 0; s < op.segmentCount && before < end; s++) {
-    const SegmentRecord &segment = op.segments[s];
-    const int64_t chunks = ceilDiv(segment.count, kChunk);
-    const double rate = step.rate * step.rateFactor * segment.rate;
-    const Setting setting = {static_cast<float>(step.clipScale), static_cast<float>(clipValue),
-                             static_cast<float>(rate), static_cast<float>(rate * segment.decay)};
-    for (int64_t unit = larger(begin, before); unit < smaller(end, before + chunks); unit++) {
-      const int64_t first = (unit - before) * kChunk;
-      rule(segment.offset + first, smaller(kChunk, segment.count - first), setting);
-    }
-    before += chunks;
+    return;
+  }
+  step.updates++;
+  if (op.attr[a::momentum] > 0) {
+    const double mu = nadamMomentum(op.attr[a::momentum], op.attr[a::momentumDecay], static_cast<double>(step.updates));
+    step.momentumProduct = step.updates == 1 ? mu : step.momentumProduct * mu;
   }
 }
 
-// Inputs param, gradient, step.
-void runSgd(const Op &op, int64_t begin, int64_t end, void *) {
-  float *theta = op.out[0].as<float>();
-  const float *gradient = op.in[1].as<float>();
-  const double clipValue = op.attr[attr::sgdUpdate::clipValue];
-  eachSegmentChunk(op, *op.in[2].as<StepState>(), clipValue, begin, end,
-                   [&](int64_t first, int64_t n, const Setting &setting) GL_LAMBDA {
-                     eachVec(n, [&](int64_t i, int64_t count) GL_LAMBDA {
-                       const int64_t at = first + i;
-                       Vec t = load(theta + at, count);
-                       t -= setting.shrink * t;
-                       t -= setting.rate * clipped(load(gradient + at, count), setting);
-                       store(theta + at, t, count);
-                     });
-                   });
-}
-
-// Inputs param, velocity, gradient, step. The two forms and Nesterov's variant: see ref/update.h.
-template <bool rateOutside, bool nesterov>
-void runMomentum(const Op &op, int64_t begin, int64_t end, void *) {
-  namespace a = attr::momentumUpdate;
-  float *theta = op.out[0].as<float>(), *velocity = op.out[1].as<float>();
+// Inputs param (for its segments), accumulator, gradient, step.
+void runAccumulate(const Op &op, int64_t begin, int64_t end, void *) {
+  const StepState &step = *op.in[3].as<StepState>();
+  const float rows = static_cast<float>(op.attr[attr::accumulateGradient::rows]);
+  const float all = static_cast<float>(step.groupRows);
+  const bool first = step.groupSteps <= 1, full = !step.pending;
+  float *sum = op.out[1].as<float>();
   const float *gradient = op.in[2].as<float>();
-  const float beta = static_cast<float>(op.attr[a::beta]);
-  eachSegmentChunk(op, *op.in[3].as<StepState>(), op.attr[a::clipValue], begin, end,
-                   [&](int64_t first, int64_t n, const Setting &setting) GL_LAMBDA {
-                     eachVec(n, [&](int64_t i, int64_t count) GL_LAMBDA {
-                       const int64_t at = first + i;
-                       const Vec g = clipped(load(gradient + at, count), setting);
-                       const Vec step = rateOutside ? g : -(setting.rate * g);
-                       const Vec v = beta * load(velocity + at, count) + step;
-                       const Vec move = nesterov ? beta * v + step : v;
-                       Vec t = load(theta + at, count);
-                       t -= setting.shrink * t;
-                       t = rateOutside ? t - setting.rate * move : t + move;
-                       store(velocity + at, v, count);
-                       store(theta + at, t, count);
-                     });
-                   });
+  eachSegmentChunk(op, begin, end, [&](const SegmentRecord &, int64_t start, int64_t n) GL_LAMBDA {
+    eachVec(n, [&](int64_t i, int64_t count) GL_LAMBDA {
+      const Vec g = rows * load(gradient + start + i, count);
+      const Vec total = first ? g : load(sum + start + i, count) + g;
+      store(sum + start + i, full ? total / all : total, count);
+    });
+  });
 }
 
-// Inputs param, m, v, gradient, step (Kingma, Ba 2015). Root and division are exact, no estimates.
-void runAdam(const Op &op, int64_t begin, int64_t end, void *) {
-  namespace a = attr::adamUpdate;
-  float *theta = op.out[0].as<float>(), *first = op.out[1].as<float>(), *second = op.out[2].as<float>();
-  const float *gradient = op.in[3].as<float>();
-  const StepState &step = *op.in[4].as<StepState>();
-  const double beta1 = op.attr[a::beta1], beta2 = op.attr[a::beta2], t = static_cast<double>(step.updates);
-  const float keep1 = static_cast<float>(beta1), take1 = static_cast<float>(1 - beta1);
-  const float keep2 = static_cast<float>(beta2), take2 = static_cast<float>(1 - beta2);
-  const float eps = static_cast<float>(op.attr[a::eps]);
-  const float scale1 = static_cast<float>(1 / (1 - __builtin_pow(beta1, t)));
-  const float scale2 = static_cast<float>(1 / (1 - __builtin_pow(beta2, t)));
-  eachSegmentChunk(op, step, op.attr[a::clipValue], begin, end,
-                   [&](int64_t start, int64_t n, const Setting &setting) GL_LAMBDA {
-                     eachVec(n, [&](int64_t i, int64_t count) GL_LAMBDA {
-                       const int64_t at = start + i;
-                       const Vec g = clipped(load(gradient + at, count), setting);
-                       const Vec m = keep1 * load(first + at, count) + take1 * g;
-                       const Vec v = keep2 * load(second + at, count) + take2 * g * g;
-                       Vec x = load(theta + at, count);
-                       x -= setting.shrink * x;
-                       x -= setting.rate * (m * scale1) / (sqrt(v * scale2) + eps);
-                       store(first + at, m, count);
-                       store(second + at, v, count);
-                       store(theta + at, x, count);
-                     });
-                   });
+// Inputs average, param, step.
+void runAverage(const Op &op, int64_t begin, int64_t end, void *) {
+  const StepState &step = *op.in[2].as<StepState>();
+  if (step.skip) return;
+  const double decay = step.updates <= 1 ? 0 : op.attr[attr::averageWeights::decay];
+  const float keep = static_cast<float>(decay), take = static_cast<float>(1 - decay);
+  float *average = op.out[0].as<float>();
+  const float *theta = op.in[1].as<float>();
+  const int64_t first = begin * kChunk;
+  eachVec(smaller(end * kChunk, op.out[0].size) - first, [&](int64_t i, int64_t count) GL_LAMBDA {
+    const int64_t at = first + i;
+    store(average + at, keep * load(average + at, count) + take * load(theta + at, count), count);
+  });
+}
+
+// Inputs param [..., units], step. A unit of work is one vector of units; rows are summed in order, in double.
+void runMaxNorm(const Op &op, int64_t begin, int64_t end, void *) {
+  if (op.in[1].as<StepState>()->skip) return;
+  const double limit = op.attr[attr::maxNorm::limit];
+  const int64_t units = op.out[0].channels(), rows = op.out[0].rows();
+  for (int64_t block = begin; block < end; block++) {
+    float *w = op.out[0].as<float>() + block * kLanes;
+    const int64_t count = smaller(kLanes, units - block * kLanes);
+    DVec squares[2] = {};
+    for (int64_t row = 0; row < rows; row++) {
+      const Vec v = load(w + row * units, count);
+      squares[0] += widenLow(v) * widenLow(v);
+      squares[1] += widenHigh(v) * widenHigh(v);
+    }
+    Vec factor = set1(1.0f);
+    bool exceeded = false;
+    for (int lane = 0; lane < kLanes; lane++) {
+      const double norm = __builtin_sqrt(squares[lane / (kLanes / 2)][lane % (kLanes / 2)]);
+      if (!(norm > limit)) continue;
+      factor[lane] = static_cast<float>(limit / norm);
+      exceeded = true;
+    }
+    if (!exceeded) continue;
+    for (int64_t row = 0; row < rows; row++) store(w + row * units, load(w + row * units, count) * factor, count);
+  }
+}
+
+// What all rules share: scale and clip of the gradient, rate, decoupled decay and penalties of a segment.
+struct Setting {
+  float scale, limit, rate, shrink, l1, l2;
+  bool penalized;
+};
+
+// The gradient that a rule sees at the weights w.
+GL_SIMD Vec gradientOf(Vec g, Vec w, const Setting &setting) {
+  g = g * setting.scale;
+  // NaN passes as the second argument.
+  if (setting.limit > 0) g = maxOf(set1(-setting.limit), minOf(set1(setting.limit), g));
+  if (!setting.penalized) return g;
+  return g + setting.l2 * w + select(w > 0, set1(setting.l1), select(w < 0, set1(-setting.l1), Vec{}));
+}
+
+// Applies rule(w, slots, gradient, rate), which changes w and its slots, to the elements of the chunks [begin, end).
+// Inputs param, slots, gradient, step; decoupled decay has shrunk w before.
+template <int kSlots, class Rule>
+void runRule(const Op &op, int64_t begin, int64_t end, void *) {
+  const StepState &step = *op.in[kSlots + 2].as<StepState>();
+  if (step.skip) return;
+  const Rule rule(op);
+  float *theta = op.out[0].as<float>(), *slots[kSlots + 1] = {};
+  for (int k = 0; k < kSlots; k++) slots[k] = op.out[k + 1].as<float>();
+  const float *gradient = op.in[kSlots + 1].as<float>();
+  const float clipValue = static_cast<float>(op.attr[attr::sgdUpdate::clipValue]);  // the first attribute of them all
+  eachSegmentChunk(op, begin, end, [&](const SegmentRecord &segment, int64_t start, int64_t n) GL_LAMBDA {
+    const double rate = step.rate * step.rateFactor * segment.rate;
+    const Setting setting = {static_cast<float>(step.clipScale), clipValue,
+                             static_cast<float>(rate),           static_cast<float>(rate * segment.decay),
+                             static_cast<float>(segment.l1),     static_cast<float>(segment.l2),
+                             segment.l1 != 0 || segment.l2 != 0};
+    eachVec(n, [&](int64_t i, int64_t count) GL_LAMBDA {
+      const int64_t at = start + i;
+      Vec w = load(theta + at, count), s[kSlots + 1];
+      for (int k = 0; k < kSlots; k++) s[k] = load(slots[k] + at, count);
+      const Vec g = gradientOf(load(gradient + at, count), w, setting);
+      w -= setting.shrink * w;
+      rule(w, s, g, setting.rate);
+      for (int k = 0; k < kSlots; k++) store(slots[k] + at, s[k], count);
+      store(theta + at, w, count);
+    });
+  });
 }
 
 bool planSegments(const Op &op, KernelPlan &plan, RunFn run, double nanosecondsPerElement) {
@@ -202,16 +230,56 @@ bool planPrepareUpdate(const Op &op, KernelPlan &plan) {
   return true;
 }
 
-bool planSgdUpdate(const Op &op, KernelPlan &plan) { return planSegments(op, plan, runSgd, 0); }
+bool planAccumulateGradient(const Op &op, KernelPlan &plan) { return planSegments(op, plan, runAccumulate, 0); }
 
-bool planMomentumUpdate(const Op &op, KernelPlan &plan) {
-  namespace a = attr::momentumUpdate;
-  const bool nesterov = op.attr[a::nesterov] != 0;
-  if (op.attr[a::rateOutside] != 0)
-    return planSegments(op, plan, nesterov ? runMomentum<true, true> : runMomentum<true, false>, 0);
-  return planSegments(op, plan, nesterov ? runMomentum<false, true> : runMomentum<false, false>, 0);
+bool planAverageWeights(const Op &op, KernelPlan &plan) {
+  if (op.fp64 || !isF32(op.out[0])) return false;
+  const int64_t n = op.out[0].size;
+  return onePhase(plan, "stream", runAverage, ceilDiv(n, kChunk), streamTime(12.0 * static_cast<double>(n)));
 }
 
-bool planAdamUpdate(const Op &op, KernelPlan &plan) { return planSegments(op, plan, runAdam, kLanes >= 8 ? 0.3 : 1.0); }
+bool planMaxNorm(const Op &op, KernelPlan &plan) {
+  if (op.fp64 || !isF32(op.out[0])) return false;
+  const int64_t blocks = ceilDiv(op.out[0].channels(), kLanes);
+  return onePhase(plan, "columns", runMaxNorm, blocks, streamTime(8.0 * static_cast<double>(op.out[0].size)));
+}
+
+bool planUpdateRule(const Op &op, KernelPlan &plan) {
+  const double roots = kLanes >= 8 ? 0.3 : 1.0;  // of a square root and a division
+  switch (op.code) {
+    case OpCode::sgdUpdate:
+      return planSegments(op, plan, runRule<0, Sgd>, 0);
+    case OpCode::momentumUpdate: {
+      const bool nesterov = op.attr[attr::momentumUpdate::nesterov] != 0;
+      if (op.attr[attr::momentumUpdate::rateOutside] != 0)
+        return planSegments(op, plan, nesterov ? runRule<1, Momentum<true, true>> : runRule<1, Momentum<true, false>>,
+                            0);
+      return planSegments(op, plan, nesterov ? runRule<1, Momentum<false, true>> : runRule<1, Momentum<false, false>>,
+                          0);
+    }
+    case OpCode::adagradUpdate:
+      return planSegments(op, plan, runRule<1, Adagrad>, roots);
+    case OpCode::adadeltaUpdate:
+      return planSegments(op, plan, runRule<2, Adadelta>, 2 * roots);
+    case OpCode::rmspropUpdate:
+      return planSegments(op, plan, runRule<1, Rmsprop>, roots);
+    case OpCode::rmspropMomentumUpdate:
+      return planSegments(op, plan, runRule<3, RmspropMomentum>, roots);
+    case OpCode::adamUpdate:
+      return planSegments(op, plan, runRule<2, Adam>, roots);
+    case OpCode::amsgradUpdate:
+      return planSegments(op, plan, runRule<3, Amsgrad>, roots);
+    case OpCode::adamaxUpdate:
+      return planSegments(op, plan, runRule<2, Adamax>, roots);
+    case OpCode::nadamUpdate:
+      return planSegments(op, plan, runRule<2, Nadam>, roots);
+    case OpCode::radamUpdate:
+      return planSegments(op, plan, runRule<2, Radam>, roots);
+    case OpCode::lionUpdate:
+      return planSegments(op, plan, runRule<1, Lion>, 0);
+    default:
+      return false;
+  }
+}
 
 }  // namespace gradline::cpu::GL_ISA
