@@ -107,14 +107,19 @@ struct StepState {
   uint64_t epoch;    // passes over the data finished
   uint64_t cursor;   // rows of this epoch handed out, this step's included
   uint64_t first;    // position in the epoch of this step's first row
-  double rate;       // learning rate
+  double rate;       // learning rate, before rateFactor; scheduleRate writes it anew in every step
   double gradNorm;   // global L2 norm of the last gradients, before clipping
   double clipScale;  // factor on the gradients
   uint32_t skip;     // 1: the update ops change nothing this step
   uint32_t reserved0;
-  uint8_t reserved[168];
+  double rateFactor;  // on the learning rate, beside any schedule; 1 unless something lowered it between steps
+  uint8_t reserved[160];
 };
 static_assert(sizeof(StepState) == 256);
+
+// How scheduleRate computes the rate; the formulas stand in ref/schedule.h.
+enum class ScheduleKind : uint32_t { constant, exponential, power, polynomial, cosine, steps, table };
+constexpr int kScheduleKinds = 7;
 
 // ---- What a kernel receives
 

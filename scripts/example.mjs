@@ -8,8 +8,11 @@ import { setup } from './setup.mjs'
 /** The first comment line of a file. */
 const summary = (path) => /^\/\/ ?(.*)$/m.exec(readFileSync(join(root, path), 'utf8'))?.[1] ?? ''
 
+/** A file that exports something is there for the others. */
+const isHelper = (path) => /^export /m.test(readFileSync(join(root, path), 'utf8'))
+
 main(([folder, name, ...args]) => {
-  const files = filesBelow(folder, '.ts')
+  const files = filesBelow(folder, '.ts').filter((path) => !isHelper(path))
   const list = files.map((path) => `  ${path.slice(folder.length + 1, -3).padEnd(20)} ${summary(path)}`).join('\n')
   if (name === undefined) {
     console.log(`What can be run from ${folder}/:\n${list}`)

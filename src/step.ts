@@ -20,8 +20,10 @@ export interface StepFields {
   epoch: number
   /** Rows of this epoch handed out. */
   cursor: number
-  /** Learning rate. */
+  /** Learning rate. A schedule writes it anew in every step. */
   rate: number
+  /** Factor on the learning rate beside any schedule; 1 unless a callback such as reduceOnPlateau lowered it. */
+  rateFactor: number
   /** Global norm of the last gradients, before clipping. */
   gradNorm: number
 }
@@ -35,12 +37,13 @@ const places: Record<keyof StepFields, { offset: number; kind: 'u64' | 'f64' }> 
   cursor: { offset: 40, kind: 'u64' },
   rate: { offset: 56, kind: 'f64' },
   gradNorm: { offset: 64, kind: 'f64' },
+  rateFactor: { offset: 88, kind: 'f64' },
 }
 
-/** A step state of its own, e.g. one per optimizer; fields not given start at 0. */
+/** A step state of its own, e.g. one per optimizer; fields not given start at 0, rateFactor at 1. */
 export function stepState(name = 'step', fields: Partial<StepFields> = {}): Variable {
   const bytes = new Uint8Array(stepBytes)
-  encodeStep(bytes, fields)
+  encodeStep(bytes, { rateFactor: 1, ...fields })
   return new Region('step', name).add(name, [stepBytes], 'uint8', bytes)
 }
 
@@ -51,7 +54,7 @@ export function encodeStep(bytes: Uint8Array, fields: Partial<StepFields>): void
   for (const [name, value] of Object.entries(fields) as [keyof StepFields, number][]) {
     const { offset, kind } = places[name]
     if (kind === 'u64') view.setBigUint64(offset, BigInt(checkInteger(name, value, { min: 0 })), true)
-    else view.setFloat64(offset, name === 'rate' ? checkFinite(name, value) : value, true)
+    else view.setFloat64(offset, name === 'gradNorm' ? value : checkFinite(name, value), true)
   }
 }
 
@@ -69,6 +72,7 @@ export function decodeStep(bytes: Uint8Array): StepFields {
     epoch: read('epoch'),
     cursor: read('cursor'),
     rate: read('rate'),
+    rateFactor: read('rateFactor'),
     gradNorm: read('gradNorm'),
   }
 }

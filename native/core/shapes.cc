@@ -23,6 +23,7 @@ class Rules : Checks {
   void moves() const;
   void block(const Tensor &outer, const Tensor &inner) const;
   void normalizes() const;
+  void schedules() const;
   void updates(int flats) const;
   void epilogues() const;
 };
@@ -168,6 +169,30 @@ void Rules::normalizes() const {
   }
   for (int i = 0; i < op_.outputs; i++) i == 0 ? sameShape(out(), in(0)) : hasShape(out(i), row);
   notNegative(0);
+}
+
+// A table is read at places below its length, so it has at least one entry; a divisor is not 0, a period not endless.
+void Rules::schedules() const {
+  namespace a = attr::scheduleRate;
+  isStep(in(0));
+  const int64_t kind = integer(a::kind, 0, kScheduleKinds - 1);
+  integer(a::unit, 0, 1);
+  notNegative(a::begin);
+  require(op_.attr[a::begin] <= op_.attr[a::end], "begin <= end");
+  const bool table = kind == static_cast<int64_t>(ScheduleKind::table);
+  require(op_.inputs == (table ? 2 : 1), "the kind `table`, and no other, has a table");
+  if (table) {
+    isFloat(in(1));
+    hasRank(in(1), 1);
+    require(in(1).size >= 1, "a table has an entry");
+  }
+  const bool divides = kind != static_cast<int64_t>(ScheduleKind::constant) && !table;
+  if (divides) require(op_.attr[a::a] > 0, "a is above 0");
+  if (kind == static_cast<int64_t>(ScheduleKind::cosine)) {
+    const double growth = op_.attr[a::c];
+    require(growth == 0 || (growth >= 1 && growth <= 1000 && op_.attr[a::a] >= 1),
+            "c, the growth of periods, is 0 or in [1, 1000], with a first period of at least 1");
+  }
 }
 
 // `flats` float vectors of equal length, parameters first and gradient last, then the StepState. Segments count from
@@ -355,6 +380,8 @@ void Rules::check() {
       integer(attr::advance::batch, 0, kMaxInteger);
       integer(attr::advance::samples, 0, kMaxInteger);
       return;
+    case OpCode::scheduleRate:
+      return schedules();
     case OpCode::prepareUpdate:
       isStep(in(0));
       for (int i = 1; i < op_.inputs; i++) isFloat(in(i));

@@ -11,6 +11,7 @@
 #include "pool.h"
 #include "random.h"
 #include "reduce.h"
+#include "schedule.h"
 #include "update.h"
 
 namespace gradline::ref {

@@ -71,7 +71,7 @@ void updateSegments(const Op &op, const Tensor &gradient, const StepState &step,
   T *theta = op.out[0].as<T>();
   for (int s = 0; s < op.segmentCount; s++) {
     const SegmentRecord &segment = op.segments[s];
-    const double rate = step.rate * segment.rate;
+    const double rate = step.rate * step.rateFactor * segment.rate;
     const T shrink = static_cast<T>(rate * segment.decay);
     for (int64_t i = segment.offset; i < segment.offset + segment.count; i++) {
       const T scaled = g[i] * scale;

@@ -17,7 +17,7 @@ export interface AdamOptions extends ClipOptions {
 
 /** m, v decaying means of g and g^2, corrected by 1 - beta^t; theta -= lr m^ / (sqrt(v^) + eps). */
 export function adam(options: AdamOptions = {}): Optimizer {
-  checkOptions('adam', options, ['lr', 'beta1', 'beta2', 'eps', 'clipNorm', 'clipValue'])
+  checkOptions('adam', options, ['lr', 'beta1', 'beta2', 'eps', 'schedule', 'clipNorm', 'clipValue'])
   const attrs = {
     beta1: checkFinite('beta1 of adam', options.beta1 ?? 0.9, { min: 0, below: 1 }),
     beta2: checkFinite('beta2 of adam', options.beta2 ?? 0.999, { min: 0, below: 1 }),

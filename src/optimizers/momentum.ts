@@ -17,7 +17,7 @@ export interface MomentumOptions extends ClipOptions {
 }
 
 function withVelocity(kind: string, nesterov: boolean, options: MomentumOptions): Optimizer {
-  checkOptions(kind, options, ['lr', 'beta', 'rateOutside', 'clipNorm', 'clipValue'])
+  checkOptions(kind, options, ['lr', 'beta', 'rateOutside', 'schedule', 'clipNorm', 'clipValue'])
   const beta = checkFinite(`beta of ${kind}`, options.beta ?? 0.9, { min: 0, below: 1 })
   const rateOutside = checkOneOf(`rateOutside of ${kind}`, options.rateOutside ?? false, [true, false])
   const form = { beta, nesterov, rateOutside }

@@ -4,10 +4,16 @@
 import { checkFinite, checkInteger, expected } from '../errors.js'
 import { currentGraph } from '../graph.js'
 import { collectGradients, prepareUpdate } from '../ops/update.js'
+import { applySchedule, type Schedule } from '../schedules/schedule.js'
 import { stepState } from '../step.js'
 import { Region, type Tensor, Variable } from '../tensor.js'
 
 export interface ClipOptions {
+  /**
+   * Learning rate as a function of the updates or epochs so far, e.g. cosine({ steps: 10_000 }), computed inside every
+   * step. It begins from `lr`, unless it names rates of its own. Default: lr is constant.
+   */
+  schedule?: Schedule
   /** Largest global L2 norm of all gradients; larger ones are scaled down to it. Default 0: off. */
   clipNorm?: number
   /** Each element of the gradient is clamped to +-clipValue, after clipNorm. Default 0: off. */
@@ -18,6 +24,7 @@ export interface Optimizer {
   readonly kind: string
   /** Learning rate at the start; it lives in the step state from then on. */
   readonly lr: number
+  readonly schedule?: Schedule | undefined
   readonly clipNorm: number
   readonly clipValue: number
   /** Names of the vectors it keeps per parameter. */
@@ -37,7 +44,11 @@ export function optimizer(
   checkFinite(`lr of ${kind}`, lr, { min: 0 })
   const clipNorm = checkFinite(`clipNorm of ${kind}`, clip.clipNorm ?? 0, { min: 0 })
   const clipValue = checkFinite(`clipValue of ${kind}`, clip.clipValue ?? 0, { min: 0 })
-  return { kind, lr, clipNorm, clipValue, slots, update: update(clipValue) }
+  const { schedule } = clip
+  if (schedule !== undefined && typeof schedule.pieces !== 'function') {
+    throw expected('a schedule such as cosine({ steps })', `schedule of ${kind}`, schedule)
+  }
+  return { kind, lr, schedule, clipNorm, clipValue, slots, update: update(clipValue) }
 }
 
 /** An optimizer at work on some parameters. Programs that share it continue each other's moments and counters. */
@@ -77,6 +88,8 @@ export class Updater {
       groups.set(variable.region, group)
     })
     const flat = [...groups].map(([region, parts]) => ({ region, gradient: collectGradients(region, parts) }))
+    // Before the update is counted: the first one has t = 0.
+    if (this.optimizer.schedule) applySchedule(this.optimizer.schedule, this.optimizer.lr, this.step)
     prepareUpdate(
       this.step,
       flat.map(({ gradient }) => gradient),

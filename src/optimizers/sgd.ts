@@ -11,7 +11,7 @@ export interface SgdOptions extends ClipOptions {
 
 /** theta -= lr g */
 export function sgd(options: SgdOptions = {}): Optimizer {
-  checkOptions('sgd', options, ['lr', 'clipNorm', 'clipValue'])
+  checkOptions('sgd', options, ['lr', 'schedule', 'clipNorm', 'clipValue'])
   return optimizer('sgd', options.lr ?? 0.01, options, [], (clipValue) => (param, _, gradient, step) => {
     sgdUpdate(param, gradient, step, clipValue)
   })

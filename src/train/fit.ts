@@ -169,6 +169,7 @@ export class Loop {
     ) as [StepProgram, StepProgram | undefined]
     const control: RunControl = {
       model,
+      updater,
       stop: (reason) => {
         this.#stopReason = reason
       },

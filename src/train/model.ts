@@ -142,6 +142,7 @@ export class Model {
     )
     await program.run()
     program.close()
+    for (const { path, variable } of entries) if (isWeight(path, variable) && allEqual(read(variable))) warnEqual(path)
   }
 
   /** Trains on a data set; see FitOptions. Gives a run that can be awaited or iterated over. */
@@ -405,6 +406,23 @@ export class Model {
   #checkOpen(): void {
     if (this.#closed) throw new GradlineError('state', `${this.name} was closed and cannot be used any more`)
   }
+}
+
+// Biases and factors of normalization may well be equal; a weight with one output has no other unit to be equal to.
+const isWeight = (path: string, { shape }: Variable): boolean =>
+  /weight$/i.test(path) && shape.length > 1 && (shape.at(-1) ?? 1) > 1
+
+const allEqual = (values: ArrayLike<number>): boolean => {
+  for (let i = 1; i < values.length; i++) if (values[i] !== values[0]) return false
+  return true
+}
+
+function warnEqual(path: string): void {
+  process.emitWarning(
+    `All elements of ${path} begin with the same value, so its units have equal gradients and stay copies of each ` +
+      'other. Give the layer random first weights, such as the default init',
+    { type: 'GradlineWarning', code: 'GRADLINE_EQUAL_WEIGHTS' },
+  )
 }
 
 const valuesOf = (variable: Variable): Float32Array =>

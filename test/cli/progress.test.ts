@@ -49,7 +49,10 @@ const progressEvent: ProgressEvent = {
   train: { loss: 0.06234, accuracy: 0.98123 },
   samplesPerSecond: 40_000,
 }
-const run = { model: { inputShape: [28, 28, 1], outputShape: [10] } as unknown as Model, stop() {} } as RunControl
+const run = {
+  model: { inputShape: [28, 28, 1], outputShape: [10] } as unknown as Model,
+  stop() {},
+} as unknown as RunControl
 
 /** Keeps what was written, with the escape character as `<esc>`. */
 class Screen {

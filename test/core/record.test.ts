@@ -284,7 +284,7 @@ describe('running', () => {
   it('a failing run rejects with layer and line, and the next runs', async () => {
     const inputs = { x: [1, 2, 3], i: [9, 0] }
     await expect(program.run(inputs)).rejects.toThrow(
-      /gather.*index 9 in row 0 is outside 0\.\.2.*record\.test\.ts:\d+/,
+      /gather.*record\.test\.ts:\d+: index 9 in row 0 is outside 0\.\.2/,
     )
     await expect(program.runMany(4, inputs)).rejects.toBeInstanceOf(GradlineError)
     expect(Array.from((await program.run({ ...inputs, i: [1, 1] })).data)).toEqual([2, 2])

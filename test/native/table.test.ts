@@ -1,9 +1,10 @@
 // One table of ops in two languages: names, attributes, arity and flags agree, and so do the records programs are made of.
 import { describe, expect, it } from 'vitest'
 import { recordSizes } from '../../src/encode.js'
-import { type ops, record } from '../../src/index.js'
+import { type ops, piecewise, record } from '../../src/index.js'
 import { addon } from '../../src/native.js'
 import { opTable } from '../../src/op.js'
+import { applySchedule } from '../../src/schedules/schedule.js'
 import { stepBytes } from '../../src/step.js'
 import { cases } from '../ops/cases.js'
 import { onRef, recordRow } from '../ops/harness.js'
@@ -48,7 +49,9 @@ describe('the native table of ops', () => {
     for (const kind of ['sgd', 'momentum', 'adam'] as const) {
       const rule = { kind, beta: 0.9, nesterov: false, rateOutside: false, beta1: 0.9, beta2: 0.999, eps: 1e-8 }
       const optimized = new Optimized(rule, [[3]])
+      const rate = piecewise({ boundaries: [2], values: [0.1, 0.2] })
       const update = ({ g }: { g: Parameters<typeof ops.neg>[0] }): [] => {
+        applySchedule(rate, 0.1, optimized.step)
         optimized.update([g])
         return []
       }
@@ -60,7 +63,19 @@ describe('the native table of ops', () => {
   it('has families that are the files of the oracle', () => {
     const families = [...new Set(native.map(({ family }) => family))].sort()
     expect(families).toEqual(
-      ['conv', 'elementwise', 'loss', 'matmul', 'move', 'norm', 'pool', 'random', 'reduce', 'update'].sort(),
+      [
+        'conv',
+        'elementwise',
+        'loss',
+        'matmul',
+        'move',
+        'norm',
+        'pool',
+        'random',
+        'reduce',
+        'schedule',
+        'update',
+      ].sort(),
     )
   })
 })

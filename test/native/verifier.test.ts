@@ -2,7 +2,19 @@
 // are refused with an error or run. A crash ends the process of this file, which the test runner reports.
 import { beforeAll, describe, expect, it } from 'vitest'
 import { device } from '../../src/device.js'
-import { grad, ops, record, stepState, variable } from '../../src/index.js'
+import {
+  chain,
+  cosineRestarts,
+  grad,
+  ops,
+  record,
+  sgd,
+  stepState,
+  table,
+  Updater,
+  variable,
+  warmup,
+} from '../../src/index.js'
 import type { NativeFailure } from '../../src/native.js'
 import { Random } from '../ops/data.js'
 import { adam, momentum, Optimized } from '../ops/optimizer.js'
@@ -43,6 +55,19 @@ const programs: Record<string, () => Uint8Array> = {
       },
       {},
       { device: on, step: optimized.step },
+    ).bytes
+  },
+  'a schedule': () => {
+    const p = variable([5])
+    const parts = [table([1, 2, 3]), warmup({ steps: 3 }), cosineRestarts({ period: 2, multiplier: 1.5 })]
+    const updater = new Updater(sgd({ schedule: chain(parts) }))
+    return record(
+      () => {
+        updater.apply([p], [ops.fill([5], 1)])
+        return ops.add(p, 0)
+      },
+      {},
+      { device: on },
     ).bytes
   },
   'elements that move': () => {

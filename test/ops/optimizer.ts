@@ -2,6 +2,7 @@
 // their papers.
 import { device } from '../../src/device.js'
 import { grad, ops, type ProgramOptions, read, readStep, record, stepState, write, writeStep } from '../../src/index.js'
+import { applySchedule, type Schedule } from '../../src/schedules/schedule.js'
 import { type Shape, sizeOf } from '../../src/shape.js'
 import type { StepFields } from '../../src/step.js'
 import { Region, type Tensor, type Variable } from '../../src/tensor.js'
@@ -22,6 +23,8 @@ export interface Setup {
   readonly start: readonly ArrayLike<number>[]
   readonly maxNorm?: number
   readonly clipValue?: number
+  /** In the program, instead of rates written from outside; `rate` says the same. */
+  readonly schedule?: Schedule
 }
 
 export interface Trained {
@@ -73,6 +76,7 @@ export function train(setup: Setup, options: ProgramOptions = {}): Trained {
   const optimized = new Optimized(setup.rule, setup.shapes)
   const program = record(
     (given) => {
+      if (setup.schedule) applySchedule(setup.schedule, setup.rate(0), optimized.step)
       optimized.update(Object.values(given), setup.maxNorm, setup.clipValue)
       return []
     },
@@ -83,7 +87,7 @@ export function train(setup: Setup, options: ProgramOptions = {}): Trained {
     write(variable, setup.start[i]!, on)
   })
   const norms = setup.gradients.map((gradients, i) => {
-    writeStep(optimized.step, { rate: setup.rate(i) }, on)
+    writeStep(optimized.step, { rate: setup.schedule ? 1e6 : setup.rate(i) }, on)
     program.runSync(Object.fromEntries(gradients.map((g, j) => [`g${j}`, g])))
     return readStep(optimized.step).gradNorm
   })

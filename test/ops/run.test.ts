@@ -1,6 +1,7 @@
-// Every question of every row of the table (cases.ts). `npm test -- softmax` asks all of them of one op.
+// Every question of every row of the table (cases.ts). `npm test -- -t softmax` asks all of them of one op.
 import { describe, expect, it } from 'vitest'
 import { device } from '../../src/device.js'
+import { power, table } from '../../src/index.js'
 import { opTable } from '../../src/op.js'
 import { passNames } from '../../src/passes.js'
 import { sizeOf } from '../../src/shape.js'
@@ -39,6 +40,19 @@ const updates: { op: string; name: string; setup: Setup }[] = [
     op: 'advance',
     name: 'a rate that changes',
     setup: randomSetup(momentum, shapes, 25, { rate: (i) => 0.1 / (i + 1) }),
+  },
+  {
+    op: 'scheduleRate',
+    name: 'power',
+    setup: randomSetup(momentum, shapes, 25, { rate: (i) => 0.1 / (1 + i / 5), schedule: power({ r: 5 }) }),
+  },
+  {
+    op: 'scheduleRate',
+    name: 'table',
+    setup: randomSetup(adam, shapes, 25, {
+      rate: (i) => [0.5, 0.25, 0.125][i] ?? 0.125,
+      schedule: table([0.5, 0.25, 0.125]),
+    }),
   },
 ]
 

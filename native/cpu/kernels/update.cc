@@ -92,7 +92,7 @@ GL_SIMD void eachSegmentChunk(const Op &op, const StepState &step, double clipVa
   for (int s = 0; s < op.segmentCount && before < end; s++) {
     const SegmentRecord &segment = op.segments[s];
     const int64_t chunks = ceilDiv(segment.count, kChunk);
-    const double rate = step.rate * segment.rate;
+    const double rate = step.rate * step.rateFactor * segment.rate;
     const Setting setting = {static_cast<float>(step.clipScale), static_cast<float>(clipValue),
                              static_cast<float>(rate), static_cast<float>(rate * segment.decay)};
     for (int64_t unit = larger(begin, before); unit < smaller(end, before + chunks); unit++) {
