@@ -2,7 +2,7 @@
 
 export { type BinaryCrossEntropyOptions, binaryCrossEntropy } from './binaryCrossEntropy.js'
 export { type ContrastiveOptions, contrastive } from './contrastive.js'
-export { cosine } from './cosine.js'
+export { cosineSimilarity } from './cosineSimilarity.js'
 export { type CrossEntropyOptions, crossEntropy } from './crossEntropy.js'
 export { type FocalOptions, focal } from './focal.js'
 export { hinge } from './hinge.js'

@@ -11,15 +11,15 @@ import { checkReduction, type Loss, type LossOptions, loss, numberTarget, reduce
  * both squared lengths, so that a row of zeros is at 1 with a finite derivative. 'mean' is over the rows.
  * PyTorch: torch.nn.CosineEmbeddingLoss with y = 1; Keras: keras.losses.CosineSimilarity (without the 1)
  */
-export function cosine(options: LossOptions = {}): Loss {
-  checkOptions('cosine', options, ['reduction'])
-  const reduction = checkReduction('cosine', options)
+export function cosineSimilarity(options: LossOptions = {}): Loss {
+  checkOptions('cosineSimilarity', options, ['reduction'])
+  const reduction = checkReduction('cosineSimilarity', options)
   const last = { axes: -1 }
   const length = (x: Tensor): Tensor => sqrt(scale(sum(square(x), last), 1, 1e-12))
   return loss(
-    'cosine',
+    'cosineSimilarity',
     (prediction, direction) => {
-      const target = numberTarget('cosine', prediction, direction)
+      const target = numberTarget('cosineSimilarity', prediction, direction)
       // Divided one after the other: the product of the lengths could overflow.
       const similarity = div(div(sum(mul(prediction, target), last), length(prediction)), length(target))
       return reduced(scale(similarity, -1, 1), reduction)
