@@ -18,7 +18,9 @@ export interface BatchNormOptions {
 
 /**
  * [..., c] gives the same shape. Parameters: gamma [c] (ones), beta [c] (zeros). State: mean [c] (zeros), variance [c]
- * (ones), running averages; the batch is normalized by the biased variance, the running one averages the unbiased.
+ * (ones), running averages; the batch is normalized by the biased variance, the running one averages the unbiased (Keras
+ * keeps the biased).
+ * PyTorch: torch.nn.BatchNorm1d, torch.nn.BatchNorm2d; Keras: keras.layers.BatchNormalization
  */
 export function batchNorm(options: BatchNormOptions = {}): Layer {
   checkOptions('batchNorm', options, ['momentum', 'eps', 'name'])

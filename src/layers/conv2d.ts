@@ -5,9 +5,8 @@ import { constant, type Initializer, type InitializerChoice } from '../initializ
 import { type Conv2dOptions as ConvOptions, conv2d as convolve } from '../ops/conv.js'
 import { add } from '../ops/elementwise.js'
 import { checkPair, type Pair } from '../ops/window.js'
-import { showShape } from '../shape.js'
 import { checkBias, chooseInit, wantsBias } from './dense.js'
-import { type Layer, layer } from './layer.js'
+import { checkImage, type Layer, layer } from './layer.js'
 
 export interface Conv2dOptions extends ConvOptions {
   /** 'auto' leaves the bias out before batch norm, which has its own. Default 'auto'. */
@@ -21,7 +20,8 @@ export interface Conv2dOptions extends ConvOptions {
 
 /**
  * [n, h, w, in] gives [n, oh, ow, filters] (defaults: stride 1, padding 'valid', dilation 1, groups 1).
- * Parameters: weight [kh, kw, in / groups, filters], bias [filters].
+ * Parameters: weight [kh, kw, in / groups, filters] (PyTorch: [filters, in / groups, kh, kw]), bias [filters].
+ * PyTorch: torch.nn.Conv2d; Keras: keras.layers.Conv2D
  */
 export function conv2d(filters: number, kernel: Pair, options: Conv2dOptions = {}): Layer {
   const { bias, init, biasInit, name, ...place } = options
@@ -33,13 +33,7 @@ export function conv2d(filters: number, kernel: Pair, options: Conv2dOptions = {
   return layer(
     'conv2d',
     (x, scope) => {
-      const channels = x.shape[3]
-      if (x.rank !== 4 || channels === undefined) {
-        throw new GradlineError(
-          'shape',
-          `Expected an image [n, h, w, channels] for conv2d but received ${showShape(x.shape)}`,
-        )
-      }
+      const channels = checkImage('conv2d', x)
       if (channels % groups !== 0 || filters % groups !== 0) {
         throw new GradlineError(
           'shape',

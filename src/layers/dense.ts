@@ -1,11 +1,10 @@
 // The fully connected layer: y = x W + b.
 
-import { checkInteger, checkOneOf, checkOptions, GradlineError } from '../errors.js'
+import { checkInteger, checkOneOf, checkOptions } from '../errors.js'
 import { autoInitializer, constant, type Initializer, type InitializerChoice } from '../initializers/initializer.js'
 import { add } from '../ops/elementwise.js'
 import { matmul } from '../ops/matmul.js'
-import { showShape } from '../shape.js'
-import { type Layer, layer, type Scope } from './layer.js'
+import { checkRows, type Layer, layer, type Scope } from './layer.js'
 
 export interface DenseOptions {
   /** 'auto' leaves the bias out before batch norm, which has its own. Default 'auto'. */
@@ -17,7 +16,10 @@ export interface DenseOptions {
   name?: string
 }
 
-/** [n, in] gives [n, units]. Parameters: weight [in, units], bias [units]. */
+/**
+ * [n, in] gives [n, units]: x W + b. Parameters: weight [in, units] (PyTorch's transposed), bias [units].
+ * PyTorch: torch.nn.Linear; Keras: keras.layers.Dense
+ */
 export function dense(units: number, options: DenseOptions = {}): Layer {
   checkInteger('units of dense', units, { min: 1 })
   checkOptions('dense', options, ['bias', 'init', 'biasInit', 'name'])
@@ -25,16 +27,8 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
   return layer(
     'dense',
     (x, scope) => {
-      if (x.rank !== 2) {
-        throw new GradlineError(
-          'shape',
-          `Expected an input [n, features] for dense but received ${showShape(x.shape)}`,
-          {
-            fix: 'Put flatten() before it',
-          },
-        )
-      }
-      const weight = scope.param('weight', [x.shape[1] as number, units], chooseInit(options.init, scope))
+      const features = checkRows('dense', x)
+      const weight = scope.param('weight', [features, units], chooseInit(options.init, scope))
       const y = matmul(x, weight)
       return wantsBias(options.bias, scope) ? add(y, scope.param('bias', [units], options.biasInit ?? constant(0))) : y
     },

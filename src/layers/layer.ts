@@ -66,7 +66,12 @@ export class Scope {
   readonly path: string
   /** Kinds of the layers that come after this one, nearest first. */
   readonly next: readonly string[]
+  /** Layers applied in this scope so far, in order. */
+  readonly steps: Step[] = []
   readonly #weights: Weights
+  readonly #counts = new Map<string, number>()
+  readonly #names = new Set<string>()
+  readonly #applied = new Map<Layer, string>()
 
   constructor(weights: Weights, mode: Mode, path = '', next: readonly string[] = []) {
     this.#weights = weights
@@ -90,6 +95,26 @@ export class Scope {
     return new Scope(this.#weights, this.mode, this.#pathOf(name), next)
   }
 
+  /**
+   * Applies a layer, or layers one after the other, to x: for custom layers and models written as a function. Layers are
+   * named by kind and number in this scope (dense1, relu1, dense2). The same layer object applied again has the same
+   * parameters.
+   */
+  apply(layers: Layer | readonly Layer[], x: Tensor): Tensor {
+    const list = typeof layers === 'function' ? [layers] : layers
+    return walk(list, x, this, [], this.#applied).at(-1)?.output ?? x
+  }
+
+  /** The name of the next layer in this scope: its label, else kind and number. A name that is taken is an error. */
+  nameOf(kind: string, label: string | undefined): string {
+    const count = (this.#counts.get(kind) ?? 0) + 1
+    this.#counts.set(kind, count)
+    const name = label ?? `${kind}${count}`
+    if (this.#names.has(name)) throw expected('a name that no other layer has', this.#pathOf(name), name)
+    this.#names.add(name)
+    return name
+  }
+
   /** Kind of the activation that follows, looking past layers that keep signs and units; undefined if none does. */
   get following(): string | undefined {
     return this.next.find((kind) => !passedOver.has(kind))
@@ -100,7 +125,25 @@ export class Scope {
   }
 }
 
-const passedOver = new Set(['batchNorm', 'dropout', 'maxPool2d', 'avgPool2d', 'globalAvgPool2d', 'flatten'])
+const passedOver = new Set([
+  'batchNorm',
+  'layerNorm',
+  'groupNorm',
+  'rmsNorm',
+  'dropout',
+  'spatialDropout2d',
+  'alphaDropout',
+  'gaussianNoise',
+  'maxPool2d',
+  'avgPool2d',
+  'globalAvgPool2d',
+  'adaptiveMaxPool2d',
+  'adaptiveAvgPool2d',
+  'upsample2d',
+  'zeroPad2d',
+  'flatten',
+  'reshape',
+])
 
 /** Runs a layer under its name, so that ops and errors carry the path. */
 export function applyLayer(applied: Layer, x: Tensor, scope: Scope): Tensor {
@@ -110,7 +153,10 @@ export function applyLayer(applied: Layer, x: Tensor, scope: Scope): Tensor {
   return y
 }
 
-/** Layers one after the other. Names them by kind and number: dense1, conv2d1, dense2. */
+/**
+ * Layers one after the other. Names them by kind and number: dense1, conv2d1, dense2.
+ * PyTorch: torch.nn.Sequential; Keras: keras.Sequential
+ */
 export function sequential(layers: readonly Layer[], options: { name?: string } = {}): Layer {
   checkOptions('sequential', options, ['name'])
   const applied = layer('sequential', (x, scope) => walk(layers, x, scope).at(-1)?.output ?? x, options.name)
@@ -128,25 +174,33 @@ export interface Step {
   readonly output: Tensor
 }
 
-/** Applies layers in order and keeps every result. An error tells the shapes up to the layer that failed. */
-export function walk(layers: readonly Layer[], x: Tensor, scope: Scope): Step[] {
+/**
+ * Applies layers in order and keeps every result; `next` are the kinds that follow the last, `applied` the names of layers
+ * that keep them when they are applied again. An error tells the shapes up to the layer that failed.
+ */
+export function walk(
+  layers: readonly Layer[],
+  x: Tensor,
+  scope: Scope,
+  next: readonly string[] = scope.next,
+  applied?: Map<Layer, string>,
+): Step[] {
+  if (!Array.isArray(layers)) throw expected('a layer or a list of layers', scope.path || 'a model', layers)
   layers.forEach((each, i) => {
     if (typeof each !== 'function') throw expected('a layer, i.e. a function (x, scope) => y', `layer ${i + 1}`, each)
   })
-  const counts = new Map<string, number>()
   const steps: Step[] = []
-  const names = new Set<string>()
   layers.forEach((each, i) => {
     const kind = kindOf(each)
-    const count = (counts.get(kind) ?? 0) + 1
-    counts.set(kind, count)
-    const name = each.label ?? `${kind}${count}`
-    if (names.has(name)) throw expected('a name that no other layer has', `layer ${i + 1}`, name)
-    names.add(name)
+    const known = applied?.get(each)
+    const name = known ?? scope.nameOf(kind, each.label)
+    applied?.set(each, name)
     const input = steps.at(-1)?.output ?? x
     try {
-      const output = applyLayer(each, input, scope.child(name, [...kindsAhead(layers.slice(i + 1)), ...scope.next]))
-      steps.push({ name, kind, output })
+      const output = applyLayer(each, input, scope.child(name, [...kindsAhead(layers.slice(i + 1)), ...next]))
+      const step = { name, kind, output }
+      steps.push(step)
+      if (!known) scope.steps.push(step)
     } catch (error) {
       throw withShapes(error, scope.child(name).path, x, steps)
     }
@@ -169,4 +223,30 @@ function withShapes(error: unknown, path: string, x: Tensor, steps: readonly Ste
   })
   told.set(located, { ...inner, shapes })
   return located
+}
+
+/** Channels of an image [n, h, w, channels]; an error for anything else. */
+export function checkImage(what: string, x: Tensor): number {
+  if (x.rank === 4) return x.shape[3] as number
+  throw new GradlineError(
+    'shape',
+    `Expected an image [n, h, w, channels] for ${what} but received ${showShape(x.shape)}`,
+  )
+}
+
+/** Sizes of the last axes of x, before which the batch must stand. */
+export function checkAxes(what: string, x: Tensor, axes: number): Shape {
+  if (x.dtype === 'float32' && x.rank > axes) return x.shape.slice(x.rank - axes)
+  throw new GradlineError(
+    'shape',
+    `Expected a float tensor [n, ...] with ${axes} axis or axes after the batch for ${what} but received ${x}`,
+  )
+}
+
+/** Features of rows [n, features]; an error for anything else. */
+export function checkRows(what: string, x: Tensor): number {
+  if (x.rank === 2) return x.shape[1] as number
+  throw new GradlineError('shape', `Expected an input [n, features] for ${what} but received ${showShape(x.shape)}`, {
+    fix: 'Put flatten() before it',
+  })
 }

@@ -11,21 +11,31 @@ import {
 import { checkPair, type Pair } from '../ops/window.js'
 import { type Layer, layer } from './layer.js'
 
-/** Largest element of each window: [n, h, w, c] gives [n, oh, ow, c]. Stride default: the kernel. */
+/**
+ * Largest element of each window: [n, h, w, c] gives [n, oh, ow, c]. Stride default: the kernel.
+ * PyTorch: torch.nn.MaxPool2d; Keras: keras.layers.MaxPooling2D
+ */
 export function maxPool2d(kernel: Pair, options: Pool2dOptions & { name?: string } = {}): Layer {
   checkPair('kernel of maxPool2d', kernel, 1)
   checkOptions('maxPool2d', options, ['stride', 'padding', 'name'])
   return layer('maxPool2d', (x) => largestOf(x, kernel, options), options.name)
 }
 
-/** Mean of each window: [n, h, w, c] gives [n, oh, ow, c]. Stride default: the kernel. */
+/**
+ * Mean of each window: [n, h, w, c] gives [n, oh, ow, c]. Stride default: the kernel. Padding is left out of the mean unless
+ * `countPadding`, as in Keras; PyTorch counts it by default.
+ * PyTorch: torch.nn.AvgPool2d; Keras: keras.layers.AveragePooling2D
+ */
 export function avgPool2d(kernel: Pair, options: AvgPool2dOptions & { name?: string } = {}): Layer {
   checkPair('kernel of avgPool2d', kernel, 1)
   checkOptions('avgPool2d', options, ['stride', 'padding', 'countPadding', 'name'])
   return layer('avgPool2d', (x) => averageOf(x, kernel, options), options.name)
 }
 
-/** Mean over height and width: [n, h, w, c] gives [n, c]. */
+/**
+ * Mean over height and width: [n, h, w, c] gives [n, c].
+ * PyTorch: torch.nn.AdaptiveAvgPool2d(1); Keras: keras.layers.GlobalAveragePooling2D
+ */
 export function globalAvgPool2d(options: { name?: string } = {}): Layer {
   checkOptions('globalAvgPool2d', options, ['name'])
   return layer('globalAvgPool2d', (x) => globalAverageOf(x), options.name)

@@ -95,3 +95,73 @@ export function conv2d(x: Tensor, w: Tensor, options: Conv2dOptions = {}): Tenso
   const place = { strideH, strideW, padTop: vertical.before, padLeft: horizontal.before, dilationH, dilationW, groups }
   return apply1(conv2dOp, [x, w], place, [n, vertical.length, horizontal.length, co])
 }
+
+export interface ConvTranspose2dOptions {
+  /** Default 1. */
+  stride?: Pair
+  /** Rows and columns taken away on either side; 'same': output size = input size * stride. Default 'valid': none. */
+  padding?: Padding
+  /** Rows and columns added at the far side, fewer than the stride or the dilation. Default 0. */
+  outputPadding?: Pair
+  /** Distance of filter taps. Default 1. */
+  dilation?: Pair
+  /** Channels are split into this many independent convolutions. Default 1. */
+  groups?: number
+}
+
+/**
+ * The adjoint of conv2d: x [n, h, w, ci] with filter w [kh, kw, co / groups, ci] gives [n, oh, ow, co],
+ * oh = (h - 1) * stride - 2 * padding + dilation * (kh - 1) + outputPadding + 1.
+ */
+export function convTranspose2d(x: Tensor, w: Tensor, options: ConvTranspose2dOptions = {}): Tensor {
+  const name = 'convTranspose2d'
+  checkRank(name, x, 4, '[n, h, w, ci]')
+  checkRank(name, w, 4, '[kh, kw, co / groups, ci]')
+  const strides = checkPair(`stride of ${name}`, options.stride ?? 1, 1)
+  const dilations = checkPair(`dilation of ${name}`, options.dilation ?? 1, 1)
+  const extra = checkPair(`outputPadding of ${name}`, options.outputPadding ?? 0, 0)
+  const groups = checkInteger(`groups of ${name}`, options.groups ?? 1, { min: 1 })
+  const { padding = 'valid' } = options
+  const [n, h, width, ci] = x.shape as [number, number, number, number]
+  const [kh, kw, perGroup, filterChannels] = w.shape as [number, number, number, number]
+  if (filterChannels !== ci || ci % groups !== 0) {
+    throw new GradlineError(
+      'shape',
+      `Expected a filter [kh, kw, filters / ${groups}, ${ci}] and channels divisible by ${groups} group(s) for ${name} ` +
+        `of ${showShape(x.shape)} but received ${showShape(w.shape)}`,
+    )
+  }
+  const [vertical, horizontal] = ([0, 1] as const).map((axis) => {
+    const [size, kernel] = axis === 0 ? [h, kh] : [width, kw]
+    const [stride, dilation, added] = [strides[axis], dilations[axis], extra[axis] as number]
+    const most = padding === 'same' ? 0 : Math.max(stride, dilation) - 1
+    checkInteger(`outputPadding of ${name}`, added, { min: 0, max: most })
+    // 'same' is the adjoint of the 'same' convolution that makes `size` of size * stride.
+    if (padding === 'same') {
+      return {
+        length: size * stride,
+        before: placeWindow(name, axis, size * stride, kernel, stride, padding, dilation).before,
+      }
+    }
+    // Of a window as large as its kernel only the padding is asked for: its kind is checked there.
+    const { before } = placeWindow(name, axis, dilation * (kernel - 1) + 1, kernel, stride, padding, dilation)
+    const length = (size - 1) * stride - 2 * before + dilation * (kernel - 1) + added + 1
+    if (length < 1) {
+      throw new GradlineError(
+        'shape',
+        `Expected less padding for ${name} of ${showShape(x.shape)} but received ${before}`,
+      )
+    }
+    return { length, before }
+  }) as [{ length: number; before: number }, { length: number; before: number }]
+  const place = {
+    strideH: strides[0],
+    strideW: strides[1],
+    padTop: vertical.before,
+    padLeft: horizontal.before,
+    dilationH: dilations[0],
+    dilationW: dilations[1],
+    groups,
+  }
+  return apply1(inputGradOp, [x, w], place, [n, vertical.length, horizontal.length, perGroup * groups])
+}

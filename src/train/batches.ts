@@ -2,6 +2,7 @@
 // follow from its step state, and bytes become floats on the way into the first layer.
 
 import type { DataArray, Dataset } from '../data/dataset.js'
+import { Joined } from '../data/joined.js'
 import type { Device } from '../device.js'
 import { gather } from '../ops/move.js'
 import { type Shuffle, sampleRows } from '../ops/random.js'
@@ -31,15 +32,23 @@ function resident(data: Dataset, on: Device): Resident {
 const dtypeOf = (values: DataArray['data']): 'uint8' | 'int32' | 'float32' =>
   values instanceof Uint8Array ? 'uint8' : values instanceof Int32Array ? 'int32' : 'float32'
 
-/** Records the choice of this step's rows and gives their inputs [batch, ...] and labels. */
+/**
+ * Records the choice of this step's rows and gives their inputs [batch, ...] and labels. Of joined data sets it gives all
+ * parts by name, as inputs and as labels: the model takes its own, the loss what it needs.
+ */
 export function drawBatch(
-  data: Dataset,
+  data: Dataset | Joined,
   batch: number,
   shuffle: Shuffle,
   on: Device,
   step?: Variable,
 ): { inputs: Tensor; labels: Tensor | undefined } {
-  const { inputs, labels } = resident(data, on)
   const rows = sampleRows(batch, data.length, shuffle, step)
-  return { inputs: gather(inputs, rows, data.inputs.scale), labels: labels && gather(labels, rows) }
+  const draw = (from: Dataset): Tensor => gather(resident(from, on).inputs, rows, from.inputs.scale)
+  if (data instanceof Joined) {
+    const parts: unknown = Object.fromEntries(Object.entries(data.parts).map(([name, part]) => [name, draw(part)]))
+    return { inputs: parts as Tensor, labels: parts as Tensor }
+  }
+  const { labels } = resident(data, on)
+  return { inputs: draw(data), labels: labels && gather(labels, rows) }
 }

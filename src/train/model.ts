@@ -2,8 +2,9 @@
 // without data, so that shapes, names and errors are known before anything is allocated.
 
 import { type DataArray, Dataset } from '../data/dataset.js'
+import { Joined } from '../data/joined.js'
 import { type Device, type DeviceOptions, device } from '../device.js'
-import { convert } from '../dtype.js'
+import { allocate, convert, type DType } from '../dtype.js'
 import { checkInteger, checkOptions, expected, GradlineError } from '../errors.js'
 import { grad } from '../grad.js'
 import { Graph, recordInto } from '../graph.js'
@@ -12,15 +13,30 @@ import { type Entry, type Layer, type Mode, Scope, type Step, Weights, walk } fr
 import type { Loss } from '../losses/loss.js'
 import { read, write } from '../memory.js'
 import { assign } from '../ops/move.js'
-import { mean } from '../ops/reduce.js'
 import { type Optimizer, Updater } from '../optimizers/optimizer.js'
-import { type Outputs, type Program, type ProgramMemory, record } from '../program.js'
-import { checkShape, type Shape, sameShape, showShape, sizeOf } from '../shape.js'
+import { type InputSpec, type Outputs, type Program, type ProgramMemory, record } from '../program.js'
+import { type Shape, sameShape, showShape, sizeOf } from '../shape.js'
 import { stepState } from '../step.js'
 import { Tensor, type Variable } from '../tensor.js'
+import { flatten, rebuild } from '../tree.js'
 import { drawBatch } from './batches.js'
 import type { Measures } from './events.js'
 import { Fit, type FitOptions } from './fit.js'
+import {
+  checkInputs,
+  checkJoined,
+  checkOutputs,
+  checkPart,
+  type GraphFunction,
+  type GraphModel,
+  type ModelInput,
+  meanOf,
+  type Named,
+  namedOptions,
+  type Samples,
+  toInput,
+  toInputs,
+} from './graphModel.js'
 import { Means, type MetricChoice, measure, metricsOf } from './metrics.js'
 import { summarize } from './summary.js'
 
@@ -47,36 +63,79 @@ export interface Snapshot {
   readonly states: Float32Array
 }
 
-/** A model of layers applied one after the other to samples of `inputShape` (without the batch axis). */
-export function model(inputShape: Shape, layers: readonly Layer[], options: ModelOptions = {}): Model {
-  return new Model(inputShape, layers, options)
+/**
+ * A model of several inputs and outputs: a function of tensors by name, in which `scope.apply` applies layers.
+ *
+ *     const net = model({ image: [28, 28, 1], age: [1] }, ({ image, age }, scope) => {
+ *       const seen = scope.apply([conv2d(8, 3), relu(), flatten()], image)
+ *       const all = ops.concat([seen, age], -1)
+ *       return { digit: scope.apply(dense(10), all), weight: scope.apply(dense(1), all) }
+ *     })
+ *     await net.fit(joined({ image, age, digit, weight }), {
+ *       loss: (y, batch) => ops.add(crossEntropy()(y.digit, batch.digit), mse()(y.weight, batch.weight)), ...
+ *     })
+ *
+ * Training data are joined(): parts with the names of inputs go in, the loss gets all parts. PyTorch: torch.nn.Module with
+ * forward(); Keras: the functional API.
+ */
+export function model<I extends Readonly<Record<string, InputSpec>>, Y extends Tensor | Named>(
+  inputs: I,
+  fn: (inputs: { readonly [K in keyof I]: Tensor }, scope: Scope) => Y,
+  options?: ModelOptions,
+): GraphModel<{ readonly [K in keyof I]: Tensor }, Y>
+/**
+ * A model of layers applied one after the other to samples of a shape (without the batch axis); inputs that are no floats
+ * name their element type: `{ shape: [20], dtype: 'int32' }`.
+ */
+export function model(input: InputSpec, layers: readonly Layer[], options?: ModelOptions): Model
+export function model(
+  inputs: InputSpec | Readonly<Record<string, InputSpec>>,
+  layers: readonly Layer[] | GraphFunction,
+  options: ModelOptions = {},
+): unknown {
+  return new Model(inputs, layers, options)
 }
+
+type Specs = Record<string, { shape: Shape; dtype: DType }>
 
 export class Model {
   readonly name: string
-  readonly inputShape: Shape
+  /** What it is given per sample, by name; `x` for a list of layers. */
+  readonly inputs: Readonly<Record<string, ModelInput>>
   readonly seed: number
   readonly device: Device
   /** Programs kept for predict(), by their key. */
   readonly programs = new Map<string, Program>()
   readonly #layers: readonly Layer[]
+  readonly #fn: GraphFunction | undefined
   readonly #weights = new Weights()
   readonly #steps: readonly Step[]
+  readonly #outputs: Tensor | Named
   readonly #updaters = new WeakMap<Optimizer, Updater>()
   #initialized: Promise<void> | undefined
   #training = false
   #closed = false
 
-  constructor(inputShape: Shape, layers: readonly Layer[], options: ModelOptions) {
+  constructor(
+    inputs: InputSpec | Readonly<Record<string, InputSpec>>,
+    layers: readonly Layer[] | GraphFunction,
+    options: ModelOptions,
+  ) {
     checkOptions('model', options, ['seed', 'device', 'name', 'threads', 'isa'])
-    if (!Array.isArray(layers) || layers.length === 0) throw expected('at least one layer', 'model', layers)
+    const fn = typeof layers === 'function' ? layers : undefined
+    if (!fn && (!Array.isArray(layers) || layers.length === 0)) throw expected('at least one layer', 'model', layers)
     this.name = options.name ?? 'model'
-    this.inputShape = checkShape('input shape of model', inputShape)
+    this.inputs = fn
+      ? toInputs(inputs as Readonly<Record<string, InputSpec>>)
+      : { x: toInput('input shape', inputs as InputSpec) }
     this.seed = checkInteger('seed', options.seed ?? 0, { min: 0 })
     const { threads, isa } = options
     this.device = device(options.device, { ...(threads === undefined ? {} : { threads }), ...(isa ? { isa } : {}) })
-    this.#layers = [...layers]
-    this.#steps = this.#record()
+    this.#layers = fn ? [] : [...(layers as readonly Layer[])]
+    this.#fn = fn
+    const { steps, outputs } = this.#record()
+    this.#steps = steps
+    this.#outputs = outputs
   }
 
   /** Parameters in order; changed by the optimizer. */
@@ -88,24 +147,42 @@ export class Model {
     return this.params.reduce((total, { size }) => total + size, 0)
   }
 
+  /** Shape of one sample, without the batch axis. */
+  get inputShape(): Shape {
+    const [input, ...more] = Object.values(this.inputs) as [ModelInput, ...ModelInput[]]
+    if (more.length === 0) return input.shape
+    throw new GradlineError('state', `${this.name} has ${more.length + 1} inputs, whose shapes stand in model.inputs`)
+  }
+
   /** Shape of one output, without the batch axis. */
   get outputShape(): Shape {
-    return (this.#steps.at(-1) as Step).output.shape.slice(1)
+    if (this.#outputs instanceof Tensor) return this.#outputs.shape.slice(1)
+    throw new GradlineError('state', `${this.name} has several outputs, and so no one outputShape`)
   }
 
   // Records the layers for one sample: creates every variable and finds every shape error.
-  #record(): Step[] {
+  #record(): { steps: readonly Step[]; outputs: Tensor | Named } {
     const graph = new Graph()
-    const x = graph.input('x', new Tensor([1, ...this.inputShape], 'float32'))
-    return recordInto(graph, () => walk(this.#layers, x, new Scope(this.#weights, 'predict')))
+    const inputs = Object.entries(this.inputs).map(([name, { shape, dtype }]) => [
+      name,
+      graph.input(name, new Tensor([1, ...shape], dtype)),
+    ])
+    const scope = new Scope(this.#weights, 'predict')
+    const outputs = recordInto(graph, () => this.#run(Object.fromEntries(inputs), scope))
+    return { steps: scope.steps, outputs }
+  }
+
+  #run(inputs: Named, scope: Scope): Tensor | Named {
+    if (!this.#fn) return (walk(this.#layers, inputs.x as Tensor, scope).at(-1) as Step).output
+    const batch = (Object.values(inputs)[0] as Tensor).shape[0] as number
+    return checkOutputs(this.name, this.#fn(inputs, scope), batch)
   }
 
   /** Applies the layers inside a recording: x [n, ...inputShape] gives [n, ...outputShape]. */
   apply(x: Tensor, mode: Mode): Tensor {
-    if (!sameShape(x.shape.slice(1), this.inputShape)) {
-      throw new GradlineError('shape', `Expected [n, ${this.inputShape.join(', ')}] for ${this.name} but received ${x}`)
-    }
-    return (walk(this.#layers, x, new Scope(this.#weights, mode)).at(-1) as Step).output
+    const inputs = this.#fn ? (x as unknown as Named) : { x }
+    checkInputs(this.name, this.inputs, inputs)
+    return this.#run(inputs, new Scope(this.#weights, mode)) as Tensor
   }
 
   /** Records a program of this model on its device. */
@@ -147,7 +224,7 @@ export class Model {
 
   /** Trains on a data set; see FitOptions. Gives a run that can be awaited or iterated over. */
   fit(data: Dataset, options: FitOptions): Fit {
-    return new Fit(this, data, options, async (makeLoop) => {
+    return new Fit(this, data, this.#fn ? namedOptions(options) : options, async (makeLoop) => {
       this.#checkOpen()
       if (this.#training) {
         throw new GradlineError('state', `${this.name} is already training`, {
@@ -164,7 +241,8 @@ export class Model {
   }
 
   /** Loss and metrics over a whole data set, the last smaller batch included. */
-  async evaluate(data: Dataset, options: EvaluateOptions): Promise<Measures> {
+  async evaluate(data: Dataset, given: EvaluateOptions): Promise<Measures> {
+    const options = this.#fn ? namedOptions(given) : given
     checkOptions('evaluate', options, ['loss', 'metrics', 'batchSize', 'signal'])
     if (typeof options?.loss !== 'function') throw expected('a loss such as crossEntropy()', 'loss', options?.loss)
     this.checkData('data', data, options.loss)
@@ -208,6 +286,7 @@ export class Model {
    */
   async predict(samples: Dataset | Tensor | ArrayLike<number>, options: { batchSize?: number } = {}): Promise<Tensor> {
     checkOptions('predict', options, ['batchSize'])
+    if (this.#fn) return this.#predictNamed(samples, options.batchSize) as Promise<Tensor>
     const source = this.#samples(samples)
     const rowSize = sizeOf(this.inputShape)
     const rows = source.data.length / rowSize
@@ -217,7 +296,7 @@ export class Model {
     for (let row = 0; row < rows; row += batch) {
       const count = Math.min(batch, rows - row)
       const { factor, offset } = source.scale
-      const part = convert(source.data.subarray(row * rowSize, (row + count) * rowSize), 'float32')
+      const part = convert(source.data.subarray(row * rowSize, (row + count) * rowSize), this.#dtype)
       const x = factor === 1 && offset === 0 ? part : part.map((value) => Math.fround(factor) * value + offset)
       const y = await this.#predictor(count).run({ x })
       result.set(y.data as Float32Array, row * sizeOf(this.outputShape))
@@ -225,48 +304,97 @@ export class Model {
     return new Tensor([rows, ...this.outputShape], 'float32', { data: result })
   }
 
-  #samples(samples: Dataset | Tensor | ArrayLike<number>): Pick<DataArray, 'data' | 'scale'> {
+  // The element type of a list's input.
+  get #dtype(): 'float32' | 'int32' {
+    return (this.inputs.x as ModelInput).dtype
+  }
+
+  async #predictNamed(samples: unknown, batchSize = 256): Promise<Tensor | Named> {
+    const given = (samples instanceof Joined ? samples.parts : samples) as Readonly<Record<string, Samples>>
+    const names = Object.keys(this.inputs)
+    if (!(samples instanceof Joined)) checkOptions(`the samples of ${this.name}`, given, names)
+    const sources = names.map((name) => {
+      const input = this.inputs[name] as ModelInput
+      const { data, scale } = this.#samples(given[name] as Samples, input, name)
+      return { name, data, scale, dtype: input.dtype, size: sizeOf(input.shape) }
+    })
+    const [rows, ...others] = sources.map(({ data, size }) => data.length / size) as [number, ...number[]]
+    const odd = others.findIndex((count) => count !== rows)
+    if (odd >= 0) throw expected(`${rows} samples, as of ${names[0]},`, `input ${names[odd + 1]}`, others[odd])
+    checkInteger('batchSize', batchSize, { min: 1 })
+    await this.initialize()
+    const leaves = flatten(this.#outputs, isTensor, 'tensors').map(({ leaf }) => ({
+      shape: [rows, ...leaf.shape.slice(1)],
+      dtype: leaf.dtype,
+      data: allocate(leaf.dtype, leaf.size * rows),
+      size: leaf.size,
+    }))
+    for (let row = 0; row < rows; row += batchSize) {
+      const count = Math.min(batchSize, rows - row)
+      const inputs = sources.map(({ name, data, scale: { factor, offset }, dtype, size }) => {
+        const part = convert(data.subarray(row * size, (row + count) * size), dtype)
+        return [name, factor === 1 && offset === 0 ? part : part.map((v) => Math.fround(factor) * v + offset)]
+      })
+      const results = flatten(await this.#predictor(count).run(Object.fromEntries(inputs)), isTensor, 'tensors')
+      leaves.forEach(({ data, size }, i) => {
+        data.set((results[i] as { leaf: Tensor }).leaf.data, row * size)
+      })
+    }
+    const tensors = leaves.map(({ shape, dtype, data }) => new Tensor(shape, dtype, { data }))
+    return rebuild(this.#outputs, isTensor, tensors)
+  }
+
+  #samples(
+    samples: Samples,
+    input: ModelInput = this.inputs.x as ModelInput,
+    name = 'x',
+  ): Pick<DataArray, 'data' | 'scale'> {
+    const { shape, dtype } = input
     if (samples instanceof Dataset) {
-      if (!sameShape(samples.sampleShape, this.inputShape)) throw this.#wrongSamples(showShape(samples.sampleShape))
+      checkPart('samples', samples, name, this.name, input)
       return samples.inputs
     }
     const plain = { factor: 1, offset: 0 }
     if (samples instanceof Tensor) {
-      if (!sameShape(samples.shape.slice(1), this.inputShape))
-        throw this.#wrongSamples(showShape(samples.shape.slice(1)))
-      return { data: convert(samples.data, 'float32') as Float32Array, scale: plain }
+      if (!sameShape(samples.shape.slice(1), shape)) {
+        throw new GradlineError(
+          'shape',
+          `Expected samples ${showShape(shape)} for ${this.name} but received ${showShape(samples.shape.slice(1))}`,
+        )
+      }
+      return { data: convert(samples.data, dtype) as DataArray['data'], scale: plain }
     }
     const length = samples?.length
-    if (typeof length !== 'number' || length === 0 || length % sizeOf(this.inputShape) !== 0) {
+    if (typeof length !== 'number' || length === 0 || length % sizeOf(shape) !== 0) {
       throw expected(
-        `a multiple of ${sizeOf(this.inputShape)} elements (${showShape(this.inputShape)} each)`,
-        'predict',
+        `a multiple of ${sizeOf(shape)} elements (${showShape(shape)} each)`,
+        name === 'x' ? 'predict' : `input ${name} of predict`,
         samples,
       )
     }
-    return { data: convert(samples, 'float32') as Float32Array, scale: plain }
+    return { data: convert(samples, dtype) as DataArray['data'], scale: plain }
   }
 
-  #wrongSamples(received: string): GradlineError {
-    return new GradlineError(
-      'shape',
-      `Expected samples ${showShape(this.inputShape)} for ${this.name} but received ${received}`,
+  #specs(batch: number): Specs {
+    return Object.fromEntries(
+      Object.entries(this.inputs).map(([name, { shape, dtype }]) => [name, { shape: [batch, ...shape], dtype }]),
     )
   }
 
-  #predictor(batch: number): Program<{ x: Shape }, Tensor> {
+  // Calls apply() with the inputs of a program: the tensor x alone for a list of layers.
+  #given(inputs: Named): Tensor {
+    return this.#fn ? (inputs as unknown as Tensor) : (inputs.x as Tensor)
+  }
+
+  #predictor(batch: number): Program<Specs, Tensor> {
     this.#checkOpen()
     const key = `predict ${batch}`
-    let program = this.programs.get(key) as Program<{ x: Shape }, Tensor> | undefined
+    let program = this.programs.get(key) as Program<Specs, Tensor> | undefined
     if (!program) {
-      program = record(
-        ({ x }) => this.apply(x, 'predict'),
-        { x: [batch, ...this.inputShape] },
-        {
-          name: `${this.name} ${key}`,
-          device: this.device,
-        },
-      )
+      program = record((inputs) => this.apply(this.#given(inputs), 'predict'), this.#specs(batch), {
+        name: `${this.name} ${key}`,
+        device: this.device,
+      })
       this.programs.set(key, program as unknown as Program)
     }
     return program
@@ -274,7 +402,7 @@ export class Model {
 
   /** Layers, shapes and parameters as a table. */
   summary(): string {
-    return summarize(this.name, this.inputShape, this.#steps, this.#weights)
+    return summarize(this.name, this.inputs, this.#steps, this.#weights)
   }
 
   /** Bytes a training program would need, by use, exact and before anything is allocated. The data set comes on top. */
@@ -282,11 +410,12 @@ export class Model {
     checkInteger('batchSize', batchSize, { min: 1 })
     const updater = new Updater(optimizer)
     const program = record(
-      ({ x }) => {
-        updater.apply(this.params, grad(mean(this.apply(x, 'train')), this.params))
+      (inputs) => {
+        const outputs: Tensor | Named = this.apply(this.#given(inputs), 'train')
+        updater.apply(this.params, grad(meanOf(outputs), this.params))
         return {}
       },
-      { x: [batchSize, ...this.inputShape] },
+      this.#specs(batchSize),
       { device: this.device, step: updater.step },
     )
     return program.memory()
@@ -354,14 +483,12 @@ export class Model {
 
   /** Checks that a data set can be fed to this model and this loss. */
   checkData(what: string, data: Dataset, used: Loss): void {
-    if (!(data instanceof Dataset)) throw expected('a data set made by dataset()', what, data)
-    if (!sameShape(data.sampleShape, this.inputShape)) {
-      throw new GradlineError(
-        'shape',
-        `Expected samples ${showShape(this.inputShape)} for ${what} of ${this.name} but received ${showShape(data.sampleShape)}`,
-        { where: data.name },
-      )
+    if (this.#fn) {
+      checkJoined(what, data, this.name, this.inputs)
+      return
     }
+    if (!(data instanceof Dataset)) throw expected('a data set made by dataset()', what, data)
+    checkPart(what, data, 'x', this.name, this.inputs.x as ModelInput)
     if (!data.labels) throw expected('labels', what, null, { where: data.name })
     if (used.reduction === 'none') {
       throw expected("a loss with reduction 'mean' or 'sum'", what, `${used.kind} with reduction 'none'`)
@@ -427,3 +554,5 @@ function warnEqual(path: string): void {
 
 const valuesOf = (variable: Variable): Float32Array =>
   variable.size === 0 ? new Float32Array() : (read(variable) as Float32Array)
+
+const isTensor = (value: unknown): value is Tensor => value instanceof Tensor

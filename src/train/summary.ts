@@ -2,10 +2,16 @@
 
 import type { Step, Weights } from '../layers/layer.js'
 import type { Shape } from '../shape.js'
+import type { ModelInput } from './graphModel.js'
 
 const batched = (shape: Shape): string => `[${['n', ...shape].join(', ')}]`
 
-export function summarize(name: string, inputShape: Shape, steps: readonly Step[], weights: Weights): string {
+export function summarize(
+  name: string,
+  inputs: Readonly<Record<string, ModelInput>>,
+  steps: readonly Step[],
+  weights: Weights,
+): string {
   const entries = [...weights.entries.values()]
   const countIn = (path: string, region: unknown): number =>
     entries
@@ -16,7 +22,12 @@ export function summarize(name: string, inputShape: Shape, steps: readonly Step[
     const params = countIn(step.name, weights.params).toLocaleString('en')
     return [step.name, batched(step.output.shape.slice(1)), state ? `${params} (+${state} state)` : params]
   })
-  const table = [['layer', 'output', 'parameters'], ['input', batched(inputShape), ''], ...rows]
+  const given = Object.entries(inputs).map(([input, { shape }]) => [
+    input === 'x' ? 'input' : input,
+    batched(shape),
+    '',
+  ])
+  const table = [['layer', 'output', 'parameters'], ...given, ...rows]
   const widths = [0, 1, 2].map((column) => Math.max(...table.map((row) => (row[column] as string).length)))
   const lines = table.map(([a, b, c]) =>
     `  ${a?.padEnd(widths[0] as number)}  ${b?.padEnd(widths[1] as number)}  ${c}`.trimEnd(),

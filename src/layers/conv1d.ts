@@ -1,0 +1,72 @@
+// One-dimensional convolution: a convolution of images of height 1, so it needs no kernels of its own.
+
+import { checkInteger, checkOptions, GradlineError } from '../errors.js'
+import { constant, type Initializer, type InitializerChoice } from '../initializers/initializer.js'
+import { conv2d as convolve } from '../ops/conv.js'
+import { add } from '../ops/elementwise.js'
+import { reshape } from '../ops/move.js'
+import { showShape } from '../shape.js'
+import { checkBias, chooseInit, wantsBias } from './dense.js'
+import { type Layer, layer } from './layer.js'
+
+export interface Conv1dOptions {
+  /** Default 1. */
+  stride?: number
+  /** 'same': output length = length / stride rounded up. A number: zeros on either side. Default 'valid': none. */
+  padding?: 'valid' | 'same' | number
+  /** Distance of filter taps. Default 1. */
+  dilation?: number
+  /** Channels are split into this many independent convolutions. Default 1. */
+  groups?: number
+  /** 'auto' leaves the bias out before batch norm, which has its own. Default 'auto'. */
+  bias?: boolean | 'auto'
+  /** Weight [k, in / groups, filters]. Default 'auto': by the activation that follows. */
+  init?: InitializerChoice
+  /** Bias [filters]. Default zeros. */
+  biasInit?: Initializer
+  name?: string
+}
+
+const names = ['stride', 'padding', 'dilation', 'groups', 'bias', 'init', 'biasInit', 'name']
+
+/**
+ * [n, length, in] gives [n, out, filters], out = floor((length + padding - dilation * (kernel - 1) - 1) / stride) + 1.
+ * Parameters: weight [kernel, in / groups, filters] (PyTorch: [filters, in / groups, kernel]), bias [filters].
+ * PyTorch: torch.nn.Conv1d; Keras: keras.layers.Conv1D
+ */
+export function conv1d(filters: number, kernel: number, options: Conv1dOptions = {}): Layer {
+  checkOptions('conv1d', options, names)
+  checkInteger('filters of conv1d', filters, { min: 1 })
+  checkInteger('kernel of conv1d', kernel, { min: 1 })
+  const stride = checkInteger('stride of conv1d', options.stride ?? 1, { min: 1 })
+  const dilation = checkInteger('dilation of conv1d', options.dilation ?? 1, { min: 1 })
+  const groups = checkInteger('groups of conv1d', options.groups ?? 1, { min: 1 })
+  const { padding = 'valid' } = options
+  if (padding !== 'valid' && padding !== 'same') checkInteger('padding of conv1d', padding, { min: 0 })
+  checkBias('conv1d', options.bias)
+  return layer(
+    'conv1d',
+    (x, scope) => {
+      const [n, length, channels] = x.shape as [number, number, number]
+      if (x.rank !== 3 || channels % groups !== 0 || filters % groups !== 0) {
+        throw new GradlineError(
+          'shape',
+          `Expected a sequence [n, length, channels] for conv1d with channels and ${filters} filters divisible by ` +
+            `${groups} group(s) but received ${showShape(x.shape)}`,
+        )
+      }
+      const shape = [kernel, channels / groups, filters]
+      const weight = scope.param('weight', shape, chooseInit(options.init, scope))
+      const y = convolve(reshape(x, [n, 1, length, channels]), reshape(weight, [1, ...shape]), {
+        stride: [1, stride],
+        padding: typeof padding === 'number' ? [0, padding] : padding,
+        dilation: [1, dilation],
+        groups,
+      })
+      const sequence = reshape(y, [n, y.shape[2] as number, filters])
+      if (!wantsBias(options.bias, scope)) return sequence
+      return add(sequence, scope.param('bias', [filters], options.biasInit ?? constant(0)))
+    },
+    options.name,
+  )
+}
