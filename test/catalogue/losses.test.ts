@@ -216,7 +216,7 @@ askEverything([
         { divisor: () => n },
       ),
       ...rows(
-        'cosine',
+        'cosineSimilarity',
         cosineSimilarity,
         [scores, normal([n, k])],
         perRow(k, (a, b) => [1 - dot(a, b) / Math.sqrt((dot(a, a) + 1e-12) * (dot(b, b) + 1e-12)), 2]),
