@@ -1278,14 +1278,15 @@ const sampled: Case[] = (['none', 'epoch', 'replacement'] as const).flatMap((shu
   }),
 )
 
-const stepState = { ...seeded, updates: 7, rate: 0.01, clipScale: 0.25, groupSteps: 3, groupRows: 24 }
+const stepState = { ...seeded, updates: 7, rate: 0.01, rateFactor: 0.5, clipScale: 0.25, groupSteps: 3, groupRows: 24 }
 const stepNumbers: Case[] = (['rate', 'clipScale', 'updates', 'groupSteps', 'groupRows'] as const).map((field) =>
   row({
     op: 'stepValue',
     name: field,
     inputs: [step(stepState)],
     build: ([state]) => ops.stepValue(field, state!),
-    oracle: () => table([1], () => stepState[field]),
+    // The rate that counts is that of the schedule times what lowered it between steps.
+    oracle: () => table([1], () => stepState[field] * (field === 'rate' ? stepState.rateFactor : 1)),
     gradient: zerosAsked,
   }),
 )
