@@ -82,7 +82,7 @@ export function probabilities(shape: Shape): Input {
 const counters = { seed: 0, step: 8, updates: 16, epoch: 32, first: 48, groupSteps: 104, groupRows: 112 }
 
 /** A step state with the given numbers. */
-export function step(fields: Partial<Record<keyof typeof counters | 'rate' | 'clipScale', number>>): Input {
+export function step(fields: Partial<Record<keyof typeof counters | 'rate' | 'clipScale' | 'rateFactor', number>>): Input {
   const make = (): Uint8Array => {
     const state = new Uint8Array(stepBytes)
     const view = new DataView(state.buffer)
@@ -91,6 +91,7 @@ export function step(fields: Partial<Record<keyof typeof counters | 'rate' | 'cl
     }
     view.setFloat64(56, fields.rate ?? 0, true)
     view.setFloat64(72, fields.clipScale ?? 0, true)
+    view.setFloat64(88, fields.rateFactor ?? 1, true)
     return state
   }
   return { shape: [stepBytes], dtype: 'uint8', make, isStep: true }
