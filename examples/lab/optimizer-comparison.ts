@@ -1,16 +1,14 @@
 // SGD, Momentum, AdaGrad and Adam at their defaults on MNIST: plain gradient descent is the slowest.
 
-import * as gradline from 'gradline'
-import { adam, heNormal, momentum, type Optimizer, sgd } from 'gradline'
+import { adagrad, adam, heNormal, momentum, type Optimizer, sgd } from 'gradline'
 import { images, table, train } from './deepNet.js'
 import { plot, smooth } from './plot.js'
 
 const data = await images()
-const adagrad = (gradline as { adagrad?: () => Optimizer }).adagrad
 const optimizers: Record<string, Optimizer> = {
   SGD: sgd(),
   Momentum: momentum(),
-  ...(adagrad ? { AdaGrad: adagrad() } : {}),
+  AdaGrad: adagrad(),
   Adam: adam(),
 }
 
