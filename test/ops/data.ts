@@ -82,7 +82,9 @@ export function probabilities(shape: Shape): Input {
 const counters = { seed: 0, step: 8, updates: 16, epoch: 32, first: 48, groupSteps: 104, groupRows: 112 }
 
 /** A step state with the given numbers. */
-export function step(fields: Partial<Record<keyof typeof counters | 'rate' | 'clipScale' | 'rateFactor', number>>): Input {
+export function step(
+  fields: Partial<Record<keyof typeof counters | 'rate' | 'clipScale' | 'rateFactor', number>>,
+): Input {
   const make = (): Uint8Array => {
     const state = new Uint8Array(stepBytes)
     const view = new DataView(state.buffer)
