@@ -25,8 +25,8 @@ export interface MemoryPlan {
   readonly regions: readonly PlannedRegion[]
   /** By stored tensor; other views of it share its place. */
   readonly places: ReadonlyMap<Tensor, Placement>
-  /** Bytes that values of the step would need without sharing, and the most that is alive at once. */
-  readonly activations: { readonly unshared: number; readonly live: number }
+  /** Bytes that values of the step would need without sharing. */
+  readonly unshared: number
 }
 
 /** 'packed' shares memory between values whose lifetimes do not meet; 'none' gives each its own, to tell bugs apart. */
@@ -83,16 +83,14 @@ export function planMemory(program: Lowered, numerics: Numerics, mode: PlanMode)
   const blocks = lifetimes(program.nodes, (tensor) => !places.has(tensor), bytes, mode)
   const distinct = [...new Set(blocks.values())]
   const packed = regions[act] as PlannedRegion
-  packed.bytes = mode === 'packed' ? pack(distinct) : layOut(distinct)
+  packed.bytes = pack(distinct)
   for (const [tensor, { offset }] of blocks) places.set(tensor, { region: act, offset })
 
   const unshared = distinct.reduce((total, block) => total + block.bytes, 0)
-  const live = Math.max(0, ...program.nodes.map((_, i) => sum(distinct.filter(({ from, to }) => from <= i && i <= to))))
-  return { regions, places, activations: { unshared, live } }
+  return { regions, places, unshared }
 }
 
 const roundUp = (bytes: number): number => Math.ceil(bytes / alignment) * alignment
-const sum = (blocks: readonly Block[]): number => blocks.reduce((total, { bytes }) => total + bytes, 0)
 
 function lifetimes(
   nodes: readonly Node[],
@@ -109,10 +107,11 @@ function lifetimes(
     if (node.op.alias) return
     for (const output of node.outputs) {
       if (!planned(output)) continue
-      const to = lastUse.get(output) ?? i
+      // Without packing every value lives as long as the step, so none can share with another.
+      const [from, to] = mode === 'packed' ? [i, lastUse.get(output) ?? i] : [0, nodes.length]
       const reused = mode === 'packed' && node.op.inPlace ? dyingInput(node, output, i) : undefined
       if (reused) reused.to = to
-      blocks.set(output, reused ?? { bytes: bytes(output), from: i, to, offset: 0 })
+      blocks.set(output, reused ?? { bytes: bytes(output), from, to, offset: 0 })
     }
   })
   return blocks
@@ -142,13 +141,4 @@ function pack(blocks: readonly Block[]): number {
     done.push(block)
   }
   return Math.max(0, ...done.map(({ offset, bytes }) => offset + bytes))
-}
-
-function layOut(blocks: readonly Block[]): number {
-  let end = 0
-  for (const block of blocks) {
-    block.offset = end
-    end += block.bytes
-  }
-  return end
 }

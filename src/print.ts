@@ -50,7 +50,7 @@ export function printProgram(
 }
 
 function header(memory: MemoryPlan): string[] {
-  const { unshared } = memory.activations
+  const { unshared } = memory
   const regions = memory.regions
     .filter(({ bytes }) => bytes > 0)
     .map(({ kind, bytes }) => {
