@@ -34,6 +34,7 @@ const barWidth = 20
  * Prints a run as it goes. On a terminal: facts, a table with a line per epoch, and below it a line that is redrawn at most
  * ten times a second. Elsewhere: the facts, then `key=value` lines, one per epoch and one per minute within long epochs.
  * Colours follow the terminal and NO_COLOR. Columns follow from the metrics of the run.
+ * PyTorch: none; Keras: keras.callbacks.ProgbarLogger
  */
 export function progress(options: ProgressOptions = {}): Callback {
   checkOptions('progress', options, ['facts', 'stream'])
