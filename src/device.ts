@@ -1,7 +1,7 @@
 // Devices by name: 'cpu', with a number of threads and an instruction set if asked, and 'ref', the slow scalar oracle that
 // every kernel is judged by. A device is opened once per name and options and closed with the process.
 
-import { checkInteger, checkOneOf, checkOptions, GradlineError } from './errors.js'
+import { checkInteger, checkOneOf, checkOptions, expected, GradlineError } from './errors.js'
 import { addon, type NativeDevice, translate } from './native.js'
 
 export interface DeviceOptions {
@@ -34,8 +34,11 @@ const opened = new Map<string, Device>()
 
 /** The device of that name. The same name and options give the same device. */
 export function device(name: string | Device = 'cpu', options: DeviceOptions = {}): Device {
-  if (name instanceof Device) return name
   checkOptions('device', options, ['threads', 'isa'])
+  if (name instanceof Device) {
+    if (options.threads === undefined && options.isa === undefined) return name
+    throw expected('no options beside a device that is open', 'device', options)
+  }
   if (name === 'cuda' || /^cuda:\d+$/.test(name) || name === 'mps') {
     throw new GradlineError('argument', `Expected a device of this build for device but received "${name}"`, {
       fix: `This build of gradline has ${devices().join(', ')}`,

@@ -1,6 +1,8 @@
 // Element types of tensors and the typed arrays that carry them between JavaScript and native memory.
 // A float is 32 bits wide; programs of numerics class fp64 (reference device only) widen every float to 64 bits.
 
+import { expected } from './errors.js'
+
 export type DType = 'float32' | 'int32' | 'uint8'
 export type TypedArray = Float32Array | Float64Array | Int32Array | Uint8Array
 export type Numerics = 'fp32' | 'fp64'
@@ -13,17 +15,27 @@ export function bytesOf(dtype: DType, numerics: Numerics = 'fp32'): number {
 
 /** A zeroed array for `size` elements. */
 export function allocate(dtype: DType, size: number, numerics: Numerics = 'fp32'): TypedArray {
-  if (dtype === 'uint8') return new Uint8Array(size)
-  if (dtype === 'int32') return new Int32Array(size)
-  return numerics === 'fp64' ? new Float64Array(size) : new Float32Array(size)
+  return new (arrayTypeOf(dtype, numerics))(size)
 }
 
-/** The same numbers in the array type of `dtype`; the array itself when it has that type already. */
+/**
+ * The same numbers in the array type of `dtype`; the array itself when it has that type already. Throws for elements that
+ * are no numbers, such as rows of rows, which JavaScript would turn into NaN.
+ */
 export function convert(data: ArrayLike<number>, dtype: DType, numerics: Numerics = 'fp32'): TypedArray {
-  if (dtype === 'uint8') return data instanceof Uint8Array ? data : Uint8Array.from(data)
-  if (dtype === 'int32') return data instanceof Int32Array ? data : Int32Array.from(data)
-  if (numerics === 'fp64') return data instanceof Float64Array ? data : Float64Array.from(data)
-  return data instanceof Float32Array ? data : Float32Array.from(data)
+  const Type = arrayTypeOf(dtype, numerics)
+  if (data instanceof Type) return data
+  const values: ArrayLike<unknown> = data
+  for (let i = 0; i < values.length; i++) {
+    if (typeof values[i] !== 'number') throw expected('a number', `element ${i} of ${dtype} data`, values[i])
+  }
+  return Type.from(data)
+}
+
+function arrayTypeOf(dtype: DType, numerics: Numerics) {
+  if (dtype === 'uint8') return Uint8Array
+  if (dtype === 'int32') return Int32Array
+  return numerics === 'fp64' ? Float64Array : Float32Array
 }
 
 /** The bytes of a typed array, without copying. */

@@ -3,7 +3,7 @@
 
 import type { DType } from './dtype.js'
 import { convert } from './dtype.js'
-import { expected } from './errors.js'
+import { checkOptions, expected } from './errors.js'
 import { apply, type Context, setEagerContext } from './graph.js'
 import { read } from './memory.js'
 import type { Attrs, Op } from './op.js'
@@ -54,7 +54,9 @@ export function tensor(
   values: NestedNumbers | ArrayLike<number>,
   options: { shape?: Shape; dtype?: DType } = {},
 ): Tensor {
+  checkOptions('tensor', options, ['shape', 'dtype'])
   const nested = typeof values === 'number' || Array.isArray(values)
+  if (!nested && !ArrayBuffer.isView(values)) throw expected('numbers, or nested arrays of them', 'tensor', values)
   const shape = checkShape(
     'shape of tensor',
     options.shape ?? (nested ? shapeOf(values as NestedNumbers) : [values.length]),

@@ -62,9 +62,11 @@ export interface VariableOptions {
 
 /** A variable in a region of its own, for programs written with record(): a parameter, a state, a table of data. */
 export function variable(shape: Shape, options: VariableOptions = {}): Variable {
-  const { name = 'variable', value = 0, dtype = 'float32' } = options
-  checkOptions('variable', options, ['name', 'value', 'dtype'])
+  const known = ['name', 'value', 'dtype']
+  const { name = 'variable', value = 0, dtype = 'float32' } = checkOptions('variable', options, known)
   const size = sizeOf(checkShape(`shape of ${name}`, shape))
+  if (typeof value !== 'number' && typeof value?.length !== 'number')
+    throw expected('numbers', `value of ${name}`, value)
   const initial = typeof value === 'number' ? allocate(dtype, size).fill(value) : convert(value, dtype).slice()
   if (initial.length !== size) throw expected(`${size} elements`, `value of ${name} ${showShape(shape)}`, value)
   return new Region('param', name).add(name, [...shape], dtype, initial)

@@ -1,7 +1,7 @@
 // Data sets of the same samples side by side, each under a name: what a model of several inputs and outputs is trained on.
 // It holds no numbers of its own; rows are chosen by the training program, the same for all parts.
 
-import { expected } from '../errors.js'
+import { checkOptions, expected } from '../errors.js'
 import { Dataset, type SplitOptions } from './dataset.js'
 
 /** Made by `joined()`. */
@@ -69,5 +69,6 @@ export function joined<P extends Readonly<Record<string, Dataset>>>(
   parts: P,
   options: { name?: string } = {},
 ): Joined<P> {
+  checkOptions('joined', options, ['name'])
   return new Joined(parts, options.name)
 }

@@ -3,10 +3,10 @@
 
 import type { Dataset } from '../data/dataset.js'
 import { checkFinite, checkInteger, checkOptions, expected } from '../errors.js'
-import { type Program, record } from '../program.js'
+import type { InputSpecs, Program } from '../program.js'
 import type { Shape } from '../shape.js'
 import type { Tensor } from '../tensor.js'
-import type { Model } from '../train/model.js'
+import { checkLayered, type Model } from '../train/model.js'
 
 export interface HistogramOptions {
   /** Default 30. */
@@ -46,6 +46,7 @@ export async function activationHistograms(
   options: HistogramOptions = {},
 ): Promise<ActivationHistogram[]> {
   checkOptions('activationHistograms', options, ['bins', 'range', 'batchSize'])
+  checkLayered('activationHistograms', net)
   const bins = checkInteger('bins', options.bins ?? 30, { min: 1, max: 1e6 })
   const range = options.range && checkRange(options.range)
   const tallies: Tally[] = []
@@ -77,13 +78,13 @@ async function visit<V extends Visitor>(
   visitorOf: (shape: Shape, i: number) => V,
 ): Promise<V[]> {
   await net.initialize()
-  const programs = new Map<number, Program<{ x: Shape }, Tensor[]>>()
+  const programs = new Map<number, Program<InputSpecs, Tensor[]>>()
   const visitors: V[] = []
   try {
-    for (const { x, count } of net.batches(samples, batchSize)) {
+    for (const { inputs, count } of net.batches(samples, batchSize)) {
       const program = programs.get(count) ?? watching(net, count)
       programs.set(count, program)
-      const outputs = await program.run({ x })
+      const outputs = await program.run(inputs)
       outputs.forEach((output, i) => {
         visitors[i] ??= visitorOf(output.shape.slice(1), i)
         visitors[i]?.add(output.data as Float32Array, output.size / count)
@@ -95,24 +96,18 @@ async function visit<V extends Visitor>(
   return visitors
 }
 
-function watching(net: Model, count: number): Program<{ x: Shape }, Tensor[]> {
-  return record(
-    ({ x }) => {
-      const outputs: Tensor[] = []
-      net.apply(x, 'predict', ({ output }) => void outputs.push(output))
-      return outputs
-    },
-    { x: [count, ...net.inputShape] },
-    { name: `${net.name} activations ${count}`, device: net.device },
-  )
+function watching(net: Model, count: number): Program<InputSpecs, Tensor[]> {
+  return net.batchProgram(`activations ${count}`, count, (x) => {
+    const outputs: Tensor[] = []
+    net.apply(x, 'predict', ({ output }) => void outputs.push(output))
+    return outputs
+  })
 }
 
 function layersOf(net: Model): { layer: string; kind: string }[] {
   const layers: { layer: string; kind: string }[] = []
-  record(
-    ({ x }) => net.apply(x, 'predict', ({ path, kind }) => void layers.push({ layer: path, kind })),
-    { x: [1, ...net.inputShape] },
-    { device: net.device },
+  net.batchProgram('layers', 1, (x) =>
+    net.apply(x, 'predict', ({ path, kind }) => void layers.push({ layer: path, kind })),
   )
   return layers
 }

@@ -11,7 +11,8 @@ import { read } from '../memory.js'
 import { add } from '../ops/elementwise.js'
 import { type Shape, sizeOf } from '../shape.js'
 import type { Tensor, Variable } from '../tensor.js'
-import type { Model } from '../train/model.js'
+import type { ModelInput } from '../train/graphModel.js'
+import { checkLayered, type Model } from '../train/model.js'
 import { Shadow } from './shadow.js'
 
 export interface GradCheckOptions {
@@ -75,16 +76,18 @@ const steps = [1e-4, 1e-5, 1e-6]
  */
 export async function gradCheck(net: Model, batch: Dataset, options: GradCheckOptions): Promise<GradCheck> {
   checkOptions('gradCheck', options, ['loss', 'samples', 'seed', 'mode', 'nudge', 'tolerance'])
-  if (typeof options.loss !== 'function') throw expected('a loss such as crossEntropy()', 'loss', options.loss)
+  if (typeof options?.loss !== 'function') throw expected('a loss such as crossEntropy()', 'loss', options?.loss)
   const samples = checkInteger('samples', options.samples ?? 10, { min: 1 })
   const nudge = checkFinite('nudge', options.nudge ?? 0.01, { min: 0 })
   const tolerance = checkFinite('tolerance', options.tolerance ?? 1e-6, { above: 0 })
   const random = uniform(checkInteger('seed', options.seed ?? 0, { min: 0 }))
+  checkLayered('gradCheck', net)
   net.checkData('batch', batch, options.loss)
   await net.initialize()
 
   const labels = batch.labels as NonNullable<Dataset['labels']>
   const labelType = labels.data instanceof Int32Array ? 'int32' : 'float32'
+  const { dtype: inputType } = net.inputs.x as ModelInput
   const probes: Probe[] = []
   const applied: string[] = []
   // Something is added to the input and to every layer's output: its gradient is that of this place.
@@ -100,7 +103,7 @@ export async function gradCheck(net: Model, batch: Dataset, options: GradCheckOp
       wrt.push(added)
       return add(value, added)
     }
-    const x = probed('input', input('x', batch.inputs.shape))
+    const x = probed('input', input('x', batch.inputs.shape, inputType))
     const y = net.apply(x, options.mode ?? 'train', ({ path, output }) => {
       applied.push(path)
       return probed(path, output)
@@ -128,7 +131,10 @@ export async function gradCheck(net: Model, batch: Dataset, options: GradCheckOp
   }
   const { factor, offset } = batch.inputs.scale
   const given: Record<string, ArrayLike<number>> = {
-    x: Float64Array.from(batch.inputs.data, (value) => factor * value + offset),
+    x:
+      inputType === 'int32'
+        ? batch.inputs.data
+        : Float64Array.from(batch.inputs.data, (value) => factor * value + offset),
     labels: labelType === 'int32' ? labels.data : convert(labels.data, 'float32', 'fp64'),
   }
   const added = probes.map(({ path, shape }) => {

@@ -22,6 +22,7 @@ export function numericalGradient(
   checkOptions('numericalGradient', options, ['h'])
   const h = checkFinite('h of numericalGradient', options.h ?? 1e-4, { above: 0 })
   if (typeof f !== 'function') throw expected('a function of an array', 'numericalGradient', f)
+  if (typeof x?.length !== 'number') throw expected('an array of numbers', 'x of numericalGradient', x)
   const point = Float64Array.from(x)
   return point.map((at, i) => {
     point[i] = at + h

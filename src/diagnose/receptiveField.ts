@@ -4,7 +4,8 @@
 import { Graph, type Node, recordInto } from '../graph.js'
 import type { Shape } from '../shape.js'
 import { Tensor } from '../tensor.js'
-import type { Model } from '../train/model.js'
+import type { ModelInput } from '../train/graphModel.js'
+import { checkLayered, type Model } from '../train/model.js'
 
 /** One line per layer, in order. Pairs are [vertical, horizontal], in pixels of the model's input. */
 export interface ReceptiveField {
@@ -29,8 +30,10 @@ interface Field {
  * layer or a global pooling it is the whole input. PyTorch: none; Keras: none
  */
 export function receptiveField(net: Model): ReceptiveField[] {
+  checkLayered('receptiveField', net)
   const graph = new Graph()
-  const x = graph.input('x', new Tensor([1, ...net.inputShape], 'float32'))
+  const { dtype } = net.inputs.x as ModelInput
+  const x = graph.input('x', new Tensor([1, ...net.inputShape], dtype))
   const [height = 1, width = 1] = net.inputShape
   const whole: Field = { size: net.inputShape.length > 2 ? [height, width] : [height, 1], stride: [0, 0] }
   const fields = new Map<Tensor, Field>([[x, net.inputShape.length > 2 ? point : whole]])

@@ -2,7 +2,7 @@
 // Standard deviations: He sqrt(2 / fan in), Glorot sqrt(2 / (fan in + fan out)), LeCun sqrt(1 / fan in); a uniform
 // distribution of the same variance reaches to sqrt(3) times the standard deviation.
 
-import { checkFinite } from '../errors.js'
+import { checkFinite, checkOptions } from '../errors.js'
 import { fill } from '../ops/move.js'
 import { randomNormal, randomUniform } from '../ops/random.js'
 import type { Shape } from '../shape.js'
@@ -44,48 +44,75 @@ function uniformOf(std: (fans: Fans) => number): Initializer {
   }
 }
 
-/** He et al. 2015, for ReLU and its relatives: normal, std sqrt(2 / fan in). */
-export function heNormal({ slope = 0 }: SlopeOptions = {}): Initializer {
-  checkFinite('slope of heNormal', slope)
+/**
+ * He et al. 2015, for ReLU and its relatives: normal, std sqrt(2 / ((1 + slope^2) fan in)).
+ * PyTorch: torch.nn.init.kaiming_normal_; Keras: keras.initializers.HeNormal (truncated)
+ */
+export function heNormal(options: SlopeOptions = {}): Initializer {
+  checkOptions('heNormal', options, ['slope'])
+  const slope = checkFinite('slope of heNormal', options.slope ?? 0)
   return normalOf((fans) => heStd(fans, slope))
 }
 
-/** Uniform within sqrt(6 / fan in). */
-export function heUniform({ slope = 0 }: SlopeOptions = {}): Initializer {
-  checkFinite('slope of heUniform', slope)
+/**
+ * Uniform within sqrt(6 / ((1 + slope^2) fan in)).
+ * PyTorch: torch.nn.init.kaiming_uniform_; Keras: keras.initializers.HeUniform
+ */
+export function heUniform(options: SlopeOptions = {}): Initializer {
+  checkOptions('heUniform', options, ['slope'])
+  const slope = checkFinite('slope of heUniform', options.slope ?? 0)
   return uniformOf((fans) => heStd(fans, slope))
 }
 
-/** Glorot & Bengio 2010 (Xavier), for sigmoid, tanh and linear units: normal, std sqrt(2 / (fan in + fan out)). */
+/**
+ * Glorot & Bengio 2010 (Xavier), for sigmoid, tanh and linear units: normal, std sqrt(2 / (fan in + fan out)).
+ * PyTorch: torch.nn.init.xavier_normal_; Keras: keras.initializers.GlorotNormal (truncated)
+ */
 export function glorotNormal(): Initializer {
   return normalOf(glorotStd)
 }
 
-/** Uniform within sqrt(6 / (fan in + fan out)). */
+/**
+ * Uniform within sqrt(6 / (fan in + fan out)).
+ * PyTorch: torch.nn.init.xavier_uniform_; Keras: keras.initializers.GlorotUniform
+ */
 export function glorotUniform(): Initializer {
   return uniformOf(glorotStd)
 }
 
-/** LeCun et al. 1998, for SELU; also the "1 / sqrt(n)" rule: normal, std sqrt(1 / fan in). */
+/**
+ * LeCun et al. 1998, for SELU; also the "1 / sqrt(n)" rule: normal, std sqrt(1 / fan in).
+ * PyTorch: torch.nn.init.kaiming_normal_(nonlinearity='linear'); Keras: keras.initializers.LecunNormal (truncated)
+ */
 export function lecunNormal(): Initializer {
   return normalOf(lecunStd)
 }
 
-/** Uniform within sqrt(3 / fan in). */
+/**
+ * Uniform within sqrt(3 / fan in).
+ * PyTorch: torch.nn.init.kaiming_uniform_(nonlinearity='linear'); Keras: keras.initializers.LecunUniform
+ */
 export function lecunUniform(): Initializer {
   return uniformOf(lecunStd)
 }
 
-/** Every element the same number. */
+/**
+ * Every element the same number.
+ * PyTorch: torch.nn.init.constant_; Keras: keras.initializers.Constant
+ */
 export function constant(value: number): Initializer {
   checkFinite('value of constant', value)
   return (shape) => fill(shape, value)
 }
 
-/** Normal with a fixed standard deviation. */
-export function normal({ std, mean = 0 }: { std: number; mean?: number }): Initializer {
-  checkFinite('std of normal', std, { min: 0 })
-  checkFinite('mean of normal', mean)
+/**
+ * Normal with a fixed standard deviation; mean 0 by default.
+ * PyTorch: torch.nn.init.normal_; Keras: keras.initializers.RandomNormal
+ */
+export function normal(options: { std: number; mean?: number }): Initializer {
+  checkOptions('normal', options, ['std', 'mean'])
+  const std = checkFinite('std of normal', options?.std, { min: 0 })
+  const mean = checkFinite('mean of normal', options.mean ?? 0)
   return (shape) => randomNormal(shape, mean, std)
 }
 

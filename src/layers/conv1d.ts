@@ -43,7 +43,7 @@ export function conv1d(filters: number, kernel: number, options: Conv1dOptions =
   const groups = checkInteger('groups of conv1d', options.groups ?? 1, { min: 1 })
   const { padding = 'valid' } = options
   if (padding !== 'valid' && padding !== 'same') checkInteger('padding of conv1d', padding, { min: 0 })
-  checkBias('conv1d', options.bias)
+  checkBias('conv1d', options)
   return layer(
     'conv1d',
     (x, scope) => {

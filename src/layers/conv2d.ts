@@ -4,7 +4,7 @@ import { checkInteger, checkOptions, GradlineError } from '../errors.js'
 import { constant, type Initializer, type InitializerChoice } from '../initializers/initializer.js'
 import { type Conv2dOptions as ConvOptions, conv2d as convolve } from '../ops/conv.js'
 import { add } from '../ops/elementwise.js'
-import { checkPair, type Pair } from '../ops/window.js'
+import { checkPair, checkPlace, type Pair } from '../ops/window.js'
 import { readWeight, rulesOf, type WeightOptions, weightOptions } from '../regularizers/weights.js'
 import { checkBias, chooseInit, wantsBias } from './dense.js'
 import { checkImage, type Layer, layer } from './layer.js'
@@ -25,12 +25,13 @@ export interface Conv2dOptions extends ConvOptions, WeightOptions {
  * PyTorch: torch.nn.Conv2d; Keras: keras.layers.Conv2D
  */
 export function conv2d(filters: number, kernel: Pair, options: Conv2dOptions = {}): Layer {
-  const { bias, init, biasInit, name, regularizer: _, constraint: __, weightNoise: ___, ...place } = options
-  checkInteger('filters of conv2d', filters, { min: 1 })
   const names = ['stride', 'padding', 'dilation', 'groups', 'bias', 'init', 'biasInit', ...weightOptions, 'name']
   checkOptions('conv2d', options, names)
+  const { bias, init, biasInit, name, regularizer: _, constraint: __, weightNoise: ___, ...place } = options
+  checkInteger('filters of conv2d', filters, { min: 1 })
   const rules = rulesOf('conv2d', options)
-  checkBias('conv2d', bias)
+  checkBias('conv2d', options)
+  checkPlace('conv2d', place)
   const [kh, kw] = checkPair('kernel of conv2d', kernel, 1)
   const groups = checkInteger('groups of conv2d', place.groups ?? 1, { min: 1 })
   return layer(

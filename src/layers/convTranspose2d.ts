@@ -4,7 +4,7 @@ import { checkInteger, checkOptions, GradlineError } from '../errors.js'
 import { constant, type Initializer, type InitializerChoice } from '../initializers/initializer.js'
 import { type ConvTranspose2dOptions as PlaceOptions, convTranspose2d as transposed } from '../ops/conv.js'
 import { add } from '../ops/elementwise.js'
-import { checkPair, type Pair } from '../ops/window.js'
+import { checkPair, checkPlace, type Pair } from '../ops/window.js'
 import { checkBias, chooseInit, wantsBias } from './dense.js'
 import { checkImage, type Layer, layer } from './layer.js'
 
@@ -32,7 +32,8 @@ export function convTranspose2d(filters: number, kernel: Pair, options: ConvTran
   checkInteger('filters of convTranspose2d', filters, { min: 1 })
   const [kh, kw] = checkPair('kernel of convTranspose2d', kernel, 1)
   const groups = checkInteger('groups of convTranspose2d', place.groups ?? 1, { min: 1 })
-  checkBias('convTranspose2d', bias)
+  checkBias('convTranspose2d', options)
+  checkPlace('convTranspose2d', place)
   const strides = checkPair('stride of convTranspose2d', place.stride ?? 1, 1)
   const dilations = checkPair('dilation of convTranspose2d', place.dilation ?? 1, 1)
   checkPair('outputPadding of convTranspose2d', place.outputPadding ?? 0, 0).forEach((added, axis) => {

@@ -1,6 +1,6 @@
 // The fully connected layer: y = x W + b.
 
-import { checkInteger, checkOneOf, checkOptions } from '../errors.js'
+import { checkInteger, checkOneOf, checkOptions, expected } from '../errors.js'
 import { autoInitializer, constant, type Initializer, type InitializerChoice } from '../initializers/initializer.js'
 import { add } from '../ops/elementwise.js'
 import { matmul } from '../ops/matmul.js'
@@ -25,7 +25,7 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
   checkInteger('units of dense', units, { min: 1 })
   checkOptions('dense', options, ['bias', 'init', 'biasInit', ...weightOptions, 'name'])
   const rules = rulesOf('dense', options)
-  checkBias('dense', options.bias)
+  checkBias('dense', options)
   return layer(
     'dense',
     (x, scope) => {
@@ -43,9 +43,19 @@ export function chooseInit(choice: InitializerChoice = 'auto', scope: Scope): In
   return choice === 'auto' ? autoInitializer(scope.following) : choice
 }
 
-/** Checks the option `bias`. */
-export function checkBias(kind: string, choice: boolean | 'auto' = 'auto'): void {
-  checkOneOf(`bias of ${kind}`, choice, [true, false, 'auto'])
+/** Checks the options of first weights, and whether there is a bias. */
+export function checkBias(
+  kind: string,
+  { bias = 'auto', init, biasInit }: { bias?: boolean | 'auto'; init?: InitializerChoice; biasInit?: Initializer },
+): void {
+  checkOneOf(`bias of ${kind}`, bias, [true, false, 'auto'])
+  if (init !== 'auto') checkInit(`init of ${kind}`, init)
+  checkInit(`biasInit of ${kind}`, biasInit)
+}
+
+/** Checks an initializer that may be left out. */
+export function checkInit(name: string, init: unknown): void {
+  if (init !== undefined && typeof init !== 'function') throw expected('an initializer such as heNormal()', name, init)
 }
 
 export function wantsBias(choice: boolean | 'auto' = 'auto', scope: Scope): boolean {

@@ -4,7 +4,7 @@ import { checkInteger, checkOptions } from '../errors.js'
 import { constant, type Initializer, type InitializerChoice } from '../initializers/initializer.js'
 import { type Conv2dOptions, conv2d as convolve } from '../ops/conv.js'
 import { add } from '../ops/elementwise.js'
-import { checkPair, type Pair } from '../ops/window.js'
+import { checkPair, checkPlace, type Pair } from '../ops/window.js'
 import type { Tensor } from '../tensor.js'
 import { checkBias, chooseInit, wantsBias } from './dense.js'
 import { checkImage, type Layer, layer, type Scope } from './layer.js'
@@ -33,7 +33,8 @@ export function depthwiseConv2d(kernel: Pair, options: DepthwiseConv2dOptions = 
   const { multiplier = 1, bias, init, biasInit, name, ...place } = options
   const [kh, kw] = checkPair('kernel of depthwiseConv2d', kernel, 1)
   checkInteger('multiplier of depthwiseConv2d', multiplier, { min: 1 })
-  checkBias('depthwiseConv2d', bias)
+  checkBias('depthwiseConv2d', options)
+  checkPlace('depthwiseConv2d', place)
   return layer(
     'depthwiseConv2d',
     (x, scope) => {

@@ -3,6 +3,7 @@
 import { checkInteger, checkOptions, GradlineError } from '../errors.js'
 import { type Initializer, normal } from '../initializers/initializer.js'
 import { gather, reshape } from '../ops/move.js'
+import { checkInit } from './dense.js'
 import { type Layer, layer } from './layer.js'
 
 export interface EmbeddingOptions {
@@ -20,6 +21,7 @@ export function embedding(count: number, size: number, options: EmbeddingOptions
   checkOptions('embedding', options, ['init', 'name'])
   checkInteger('count of embedding', count, { min: 1 })
   checkInteger('size of embedding', size, { min: 1 })
+  checkInit('init of embedding', options.init)
   return layer(
     'embedding',
     (x, scope) => {

@@ -221,6 +221,7 @@ export function applyLayer(applied: Layer, x: Tensor, scope: Scope): Tensor {
  */
 export function sequential(layers: readonly Layer[], options: { name?: string } = {}): Layer {
   checkOptions('sequential', options, ['name'])
+  if (!Array.isArray(layers)) throw expected('a list of layers', 'sequential', layers)
   const applied = layer('sequential', (x, scope) => walk(layers, x, scope).at(-1)?.output ?? x, options.name)
   return Object.assign(applied, { inner: layers })
 }

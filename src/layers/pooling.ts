@@ -1,6 +1,6 @@
 // Pooling layers; none has parameters.
 
-import { checkOptions } from '../errors.js'
+import { checkOneOf, checkOptions } from '../errors.js'
 import {
   type AvgPool2dOptions,
   avgPool2d as averageOf,
@@ -8,7 +8,7 @@ import {
   maxPool2d as largestOf,
   type Pool2dOptions,
 } from '../ops/pool.js'
-import { checkPair, type Pair } from '../ops/window.js'
+import { checkPair, checkPlace, type Pair } from '../ops/window.js'
 import { type Layer, layer } from './layer.js'
 
 /**
@@ -18,6 +18,7 @@ import { type Layer, layer } from './layer.js'
 export function maxPool2d(kernel: Pair, options: Pool2dOptions & { name?: string } = {}): Layer {
   checkPair('kernel of maxPool2d', kernel, 1)
   checkOptions('maxPool2d', options, ['stride', 'padding', 'name'])
+  checkPlace('maxPool2d', options)
   return layer('maxPool2d', (x) => largestOf(x, kernel, options), options.name)
 }
 
@@ -29,6 +30,8 @@ export function maxPool2d(kernel: Pair, options: Pool2dOptions & { name?: string
 export function avgPool2d(kernel: Pair, options: AvgPool2dOptions & { name?: string } = {}): Layer {
   checkPair('kernel of avgPool2d', kernel, 1)
   checkOptions('avgPool2d', options, ['stride', 'padding', 'countPadding', 'name'])
+  checkPlace('avgPool2d', options)
+  checkOneOf('countPadding of avgPool2d', options.countPadding ?? false, [true, false])
   return layer('avgPool2d', (x) => averageOf(x, kernel, options), options.name)
 }
 

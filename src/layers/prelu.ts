@@ -3,6 +3,7 @@
 import { checkOneOf, checkOptions } from '../errors.js'
 import { constant, type Initializer } from '../initializers/initializer.js'
 import { prelu as parametric } from '../ops/activations.js'
+import { checkInit } from './dense.js'
 import { type Layer, layer } from './layer.js'
 
 export interface PreluOptions {
@@ -21,6 +22,7 @@ export interface PreluOptions {
 export function prelu(options: PreluOptions = {}): Layer {
   checkOptions('prelu', options, ['shared', 'init', 'name'])
   const shared = checkOneOf('shared of prelu', options.shared ?? false, [true, false])
+  checkInit('init of prelu', options.init)
   return layer(
     'prelu',
     (x, scope) => {

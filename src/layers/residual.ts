@@ -1,6 +1,6 @@
 // A residual block (He et al. 2016): layers with a short cut around them.
 
-import { checkOptions, GradlineError } from '../errors.js'
+import { checkOptions, expected, GradlineError } from '../errors.js'
 import { add } from '../ops/elementwise.js'
 import { sameShape, showShape } from '../shape.js'
 import { type Layer, layer, walk } from './layer.js'
@@ -18,11 +18,16 @@ export interface ResidualOptions {
  */
 export function residual(layers: readonly Layer[], options: ResidualOptions = {}): Layer {
   checkOptions('residual', options, ['shortcut', 'name'])
+  const { shortcut = [] } = options
+  for (const list of [layers, shortcut]) {
+    if (!Array.isArray(list))
+      throw expected('a list of layers', list === layers ? 'residual' : 'shortcut of residual', list)
+  }
   return layer(
     'residual',
     (x, scope) => {
       const y = walk(layers, x, scope).at(-1)?.output ?? x
-      const around = walk(options.shortcut ?? [], x, scope.child('shortcut')).at(-1)?.output ?? x
+      const around = walk(shortcut, x, scope.child('shortcut')).at(-1)?.output ?? x
       if (!sameShape(y.shape, around.shape)) {
         throw new GradlineError(
           'shape',

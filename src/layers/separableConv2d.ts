@@ -5,7 +5,7 @@ import { checkInteger, checkOptions } from '../errors.js'
 import { constant, type Initializer, type InitializerChoice } from '../initializers/initializer.js'
 import { type Conv2dOptions, conv2d as convolve } from '../ops/conv.js'
 import { add } from '../ops/elementwise.js'
-import { checkPair, type Pair } from '../ops/window.js'
+import { checkPair, checkPlace, type Pair } from '../ops/window.js'
 import { checkBias, chooseInit, wantsBias } from './dense.js'
 import { depthwise } from './depthwiseConv2d.js'
 import { type Layer, layer } from './layer.js'
@@ -35,7 +35,8 @@ export function separableConv2d(filters: number, kernel: Pair, options: Separabl
   checkInteger('filters of separableConv2d', filters, { min: 1 })
   const [kh, kw] = checkPair('kernel of separableConv2d', kernel, 1)
   checkInteger('multiplier of separableConv2d', multiplier, { min: 1 })
-  checkBias('separableConv2d', bias)
+  checkBias('separableConv2d', options)
+  checkPlace('separableConv2d', place)
   return layer(
     'separableConv2d',
     (x, scope) => {

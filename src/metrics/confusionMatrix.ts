@@ -7,7 +7,7 @@ import { sub } from '../ops/elementwise.js'
 import { matmul } from '../ops/matmul.js'
 import { concat, fill } from '../ops/move.js'
 import type { Tensor } from '../tensor.js'
-import type { Model } from '../train/model.js'
+import { checkLayered, type Model } from '../train/model.js'
 import { checkThreshold, isSingle, membership, type ThresholdOptions } from './classes.js'
 import { summed } from './metric.js'
 
@@ -29,6 +29,7 @@ export async function confusionMatrix(
   options: ThresholdOptions & { batchSize?: number } = {},
 ): Promise<ConfusionMatrix> {
   checkOptions('confusionMatrix', options, ['threshold', 'batchSize'])
+  checkLayered('confusionMatrix', net)
   const threshold = checkThreshold('confusionMatrix', options)
   let found = new Float64Array()
   const metric = summed(

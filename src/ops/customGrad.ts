@@ -34,8 +34,11 @@ export interface CustomGrad {
  * @throws while the gradient is recorded, when backward returns another number of gradients or other shapes.
  */
 export function customGrad(definition: CustomGrad): (...inputs: Tensor[]) => Tensor {
-  const { name = 'customGrad', forward, backward } = definition
-  checkOptions('customGrad', definition, ['name', 'forward', 'backward'])
+  const {
+    name = 'customGrad',
+    forward,
+    backward,
+  } = checkOptions('customGrad', definition, ['name', 'forward', 'backward'])
   if (typeof forward !== 'function') throw expected('a function of tensors', `forward of ${name}`, forward)
   if (typeof backward !== 'function') throw expected('a function of the gradient', `backward of ${name}`, backward)
   // Another view of the output: the walk of grad() meets it before the ops of forward, and sends nothing on to those.

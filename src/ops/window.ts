@@ -15,6 +15,25 @@ export function checkPair(name: string, value: Pair, min: number): [number, numb
   return [pair[0] as number, pair[1] as number]
 }
 
+/** Checks what can be checked of a window without its input. */
+export function checkPlace(
+  kind: string,
+  { stride, padding = 'valid', dilation }: { stride?: Pair; padding?: Padding; dilation?: Pair },
+): void {
+  if (stride !== undefined) checkPair(`stride of ${kind}`, stride, 1)
+  if (dilation !== undefined) checkPair(`dilation of ${kind}`, dilation, 1)
+  checkPadding(kind, padding)
+}
+
+// Pairs are given back as [vertical, horizontal].
+function checkPadding(kind: string, padding: Padding): 'same' | [number, number] {
+  if (padding === 'same') return padding
+  if (typeof padding === 'string' && padding !== 'valid') {
+    throw expected("'valid', 'same', a number or [vertical, horizontal]", `padding of ${kind}`, padding)
+  }
+  return checkPair(`padding of ${kind}`, padding === 'valid' ? 0 : padding, 0)
+}
+
 export interface WindowPlace {
   /** Padding before the first row or column. */
   before: number
@@ -33,14 +52,12 @@ export function placeWindow(
   dilation = 1,
 ): WindowPlace {
   const name = `${op} (${axis === 0 ? 'height' : 'width'})`
-  if (padding === 'same') {
+  const given = checkPadding(op, padding)
+  if (given === 'same') {
     const length = Math.ceil(size / stride)
     const total = Math.max(0, (length - 1) * stride + dilation * (kernel - 1) + 1 - size)
     return { before: Math.floor(total / 2), length }
   }
-  if (typeof padding === 'string' && padding !== 'valid') {
-    throw expected("'valid', 'same', a number or [vertical, horizontal]", `padding of ${op}`, padding)
-  }
-  const each = padding === 'valid' ? 0 : checkPair(`padding of ${op}`, padding, 0)[axis]
+  const each = given[axis]
   return { before: each, length: windowLength(name, size, kernel, stride, 2 * each, dilation) }
 }

@@ -157,7 +157,7 @@ export class Updater {
   /** Step count, learning rate, seed: read and changed with readStep() and writeStep(). */
   readonly step: Variable
   readonly #slots = new Map<Region, readonly Variable[]>()
-  readonly #sums = new Map<Region, Variable>()
+  readonly #sums = new Map<string, Map<Region, Variable>>()
   readonly #averages = new Map<Region, Variable>()
 
   constructor(settings: Optimizer, options: { seed?: number } = {}) {
@@ -185,11 +185,15 @@ export class Updater {
     currentGraph('an optimizer')
     const { kind, lr, schedule, groups, alone, clipNorm, nadam, ema } = this.optimizer
     const parts = this.#parts(params, gradients)
-    checkAllUsed(kind, groups, params)
+    // A group of frozen parameters is of use once they are trained again.
+    const known = [...new Set(params.map(({ region }) => region))].flatMap(({ variables }) => variables)
+    checkAllUsed(kind, groups, [...params, ...known])
     if (accumulate) countGroup(this.step, accumulate)
 
     const single = parts.filter(({ variable }) => alone?.chosen(variable))
-    const singles = single.map((part) => this.#clipped(accumulate ? this.#accumulatedAlone(part, accumulate) : part))
+    const singles = single.map((part) =>
+      this.#clipped(accumulate ? this.#accumulatedAlone(part, single, accumulate) : part),
+    )
     const flats = [...byRegion(parts.filter((part) => !single.includes(part)))].map(([region, list]) => ({
       region,
       gradient: this.#flatGradient(region, list, accumulate),
@@ -246,7 +250,7 @@ export class Updater {
         region,
         parts.map((part) => this.#clipped(part)),
       )
-    const total = this.#vector(this.#sums, 'accumulated', region)
+    const total = this.#sumOf(region, parts)
     accumulateGradient(region.flat(), total, collectGradients(region, parts), this.step, accumulate.rows)
     if (this.optimizer.clipTensorNorm === 0) return total
     const means = parts.map((part) => this.#clipped({ ...part, gradient: viewOf(total, part.variable) }))
@@ -254,12 +258,21 @@ export class Updater {
   }
 
   // The same for a parameter that is updated by itself: its sum stands at its place in the region of sums.
-  #accumulatedAlone(part: GradientPart, { rows }: Group): GradientPart {
-    const total = viewOf(this.#vector(this.#sums, 'accumulated', part.variable.region), part.variable)
+  #accumulatedAlone(part: GradientPart, all: readonly GradientPart[], { rows }: Group): GradientPart {
+    const total = viewOf(this.#sumOf(part.variable.region, all), part.variable)
     const started = greater(stepValue('groupSteps', this.step), 1)
     const next = add(select(started, total, 0), scale(part.gradient, rows))
     assign(total, next)
     return { ...part, gradient: div(next, stepValue('groupRows', this.step)) }
+  }
+
+  // One vector per choice of parameters, zero elsewhere: the norm is taken over all of it, and sums that are left of
+  // parameters frozen since must not count.
+  #sumOf(region: Region, parts: readonly GradientPart[]): Variable {
+    const choice = parts.map(({ variable }) => variable.name).join(' ')
+    const sums = this.#sums.get(choice) ?? new Map<Region, Variable>()
+    this.#sums.set(choice, sums)
+    return this.#vector(sums, 'accumulated', region)
   }
 
   #clipped(part: GradientPart): GradientPart {

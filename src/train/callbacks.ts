@@ -27,6 +27,20 @@ export interface Callback {
   onError?(error: unknown, run: RunControl): void
 }
 
+const callbackMethods = ['onStart', 'onProgress', 'onEpoch', 'onEnd', 'onError'] as const
+
+/** Refuses methods that would never be called. Other properties are the callback's own business. */
+export function checkCallback(callback: Callback): void {
+  for (const name in callback) {
+    if (/^on[A-Z]/.test(name)) checkOptions('a callback', { [name]: true }, callbackMethods)
+  }
+  for (const name of callbackMethods) {
+    const method: unknown = callback[name]
+    if (method !== undefined && typeof method !== 'function')
+      throw expected('a function', `${name} of a callback`, method)
+  }
+}
+
 export interface EarlyStoppingOptions {
   /** 'loss', 'accuracy' or another metric of the validation data. Default 'loss'. */
   monitor?: string
@@ -36,12 +50,17 @@ export interface EarlyStoppingOptions {
   unit?: 'epoch' | 'step'
   /** An improvement must be larger than this. Default 0. */
   minDelta?: number
-  /** Which direction is better. Default 'min' for 'loss', else 'max'. */
+  /** Which direction is better. Default 'max' for accuracy, topK, precision, recall, f1, auc and r2, else 'min'. */
   mode?: 'min' | 'max'
   /** Give the model the weights of its best epoch when the run ends, early or not. Default false. */
   restoreBest?: boolean
   /** With restoreBest, give the optimizer the moments, counters and rate of that epoch too. Default false. */
   restoreOptimizer?: boolean
+}
+
+/** The direction that is better: metrics of hits rise, everything else (losses, your own measures) falls. */
+export function directionOf(monitor: string): 'min' | 'max' {
+  return /^(accuracy|top\d+|precision|recall|f1|auc|r2)$/.test(monitor) ? 'max' : 'min'
 }
 
 /**
@@ -63,7 +82,7 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
   const patience = checkInteger('patience', options.patience ?? 3, { min: 1 })
   const unit = checkOneOf('unit of earlyStopping', options.unit ?? 'epoch', ['epoch', 'step'])
   const minDelta = checkFinite('minDelta', options.minDelta ?? 0, { min: 0 })
-  const mode = checkOneOf('mode', options.mode ?? (monitor === 'loss' ? 'min' : 'max'), ['min', 'max'])
+  const mode = checkOneOf('mode', options.mode ?? directionOf(monitor), ['min', 'max'])
   const sign = mode === 'min' ? 1 : -1
   if (options.restoreOptimizer && !options.restoreBest) {
     throw expected('restoreBest: true beside it', 'restoreOptimizer of earlyStopping', options)
@@ -74,7 +93,8 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
   let snapshot: Awaited<ReturnType<Model['snapshot']>> | undefined
   let optimizer: OptimizerSnapshot | undefined
   return {
-    onStart(_, run): void {
+    onStart({ validationSamples }, run): void {
+      if (validationSamples === 0) throw unmeasured(monitor, undefined)
       best = Number.POSITIVE_INFINITY
       bestEpoch = 0
       bestAt = unit === 'epoch' ? 0 : readStep(run.updater.step).step
@@ -83,11 +103,7 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
     },
     async onEpoch(event, run): Promise<void> {
       const value = event.validation?.[monitor]
-      if (value === undefined) {
-        throw expected('a validation set that is measured', `earlyStopping on '${monitor}'`, event.validation, {
-          fix: `Give fit() the option validation${monitor === 'loss' ? '' : ` and the metric '${monitor}'`}`,
-        })
-      }
+      if (value === undefined) throw unmeasured(monitor, event.validation)
       const now = unit === 'epoch' ? event.epoch : readStep(run.updater.step).step
       if (sign * value < best - minDelta) {
         best = sign * value
@@ -106,4 +122,10 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
       history.bestEpoch = bestEpoch
     },
   }
+}
+
+function unmeasured(monitor: string, received: unknown): Error {
+  return expected('a validation set that is measured', `earlyStopping on '${monitor}'`, received, {
+    fix: `Give fit() the option validation${monitor === 'loss' ? '' : ` and the metric '${monitor}'`}`,
+  })
 }

@@ -13,7 +13,7 @@ import type { Optimizer, Updater } from '../optimizers/optimizer.js'
 import type { Program, ProgramMemory, Results } from '../program.js'
 import type { Tensor } from '../tensor.js'
 import { drawBatch } from './batches.js'
-import type { Callback, RunControl } from './callbacks.js'
+import { type Callback, checkCallback, type RunControl } from './callbacks.js'
 import type { EpochEvent, FitEvent, History, Measures, ProgressEvent, StartEvent } from './events.js'
 import { Measuring, type MetricChoice, metricsOf, type StepOutputs } from './metrics.js'
 import type { Model } from './model.js'
@@ -62,6 +62,7 @@ type StepProgram = Program<Record<string, never>, StepOutputs>
 
 /** A training run: await it for its history, or iterate over it for its events. */
 export class Fit implements PromiseLike<History>, AsyncIterable<FitEvent> {
+  #observed = false
   readonly #done: Promise<History>
   readonly #listeners = new Set<(event: FitEvent | undefined) => void>()
   #ended = false
@@ -75,7 +76,11 @@ export class Fit implements PromiseLike<History>, AsyncIterable<FitEvent> {
       this.#ended = true
       this.#emit(undefined)
     }
-    this.#done.then(end, end)
+    this.#done.then(end, (error: unknown) => {
+      end()
+      // Nobody awaits the run or reads its events: the error must not vanish, nor end the process.
+      if (!this.#observed) process.emitWarning(`A training run that nobody awaits failed: ${(error as Error).message}`)
+    })
   }
 
   // biome-ignore lint/suspicious/noThenProperty: a run is awaited like the promise it wraps
@@ -83,19 +88,23 @@ export class Fit implements PromiseLike<History>, AsyncIterable<FitEvent> {
     onDone?: ((history: History) => A | PromiseLike<A>) | null,
     onError?: ((error: unknown) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
+    this.#observed = true
     return this.#done.then(onDone, onError)
   }
 
   catch<B = never>(onError?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<History | B> {
+    this.#observed = true
     return this.#done.catch(onError)
   }
 
   finally(onEnd?: (() => void) | null): Promise<History> {
+    this.#observed = true
     return this.#done.finally(onEnd)
   }
 
   /** Events from now on. A slow reader gets every epoch, but of progress only the newest. */
   async *[Symbol.asyncIterator](): AsyncGenerator<FitEvent, void> {
+    this.#observed = true
     let waiting: FitEvent[] = []
     let ended = this.#ended
     let wake = (): void => {}
@@ -152,6 +161,7 @@ export class Loop {
     if (!Array.isArray(callbacks) || callbacks.some((c) => typeof c !== 'object' || c === null)) {
       throw expected('a list of callbacks such as earlyStopping()', 'callbacks', callbacks)
     }
+    callbacks.forEach(checkCallback)
     this.#model = model
     this.#data = data
     this.#options = options

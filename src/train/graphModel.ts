@@ -49,7 +49,7 @@ export type Samples = Dataset | Tensor | ArrayLike<number>
  * one input or output.
  */
 export interface GraphModel<X extends Named, Y extends Tensor | Named>
-  extends Omit<Model, 'apply' | 'predict' | 'fit' | 'evaluate' | 'checkData'> {
+  extends Omit<Model, 'apply' | 'predict' | 'fit' | 'evaluate' | 'checkData' | 'batches' | 'batchProgram' | 'layers'> {
   /** Calls the function inside a recording. */
   apply(x: X, mode: Mode): Y
   /** Outputs for samples given by the names of the inputs, or as a joined data set, with their batch axis. */

@@ -9,11 +9,11 @@ import { type Optimizer, Updater } from '../optimizers/optimizer.js'
 import { schedule } from '../schedules/schedule.js'
 import type { Tensor } from '../tensor.js'
 import { drawBatch } from './batches.js'
-import type { Model } from './model.js'
+import { Model } from './model.js'
 
 export interface LrFinderOptions {
   loss: Loss
-  /** Its rule and settings; lr and schedule are replaced. Its moments begin at zero. */
+  /** Its rule and settings; lr and schedule are replaced, and the lr of groups goes with it. Its moments begin at zero. */
   optimizer: Optimizer
   /** First rate. Default 1e-7. */
   from?: number
@@ -50,7 +50,8 @@ const memory = 0.9 // of the smoothed loss for its past
  */
 export async function lrFinder(net: Model, data: Dataset, options: LrFinderOptions): Promise<LrFinderResult> {
   checkOptions('lrFinder', options, ['loss', 'optimizer', 'from', 'to', 'steps', 'batchSize', 'divergence'])
-  const { loss, optimizer } = options
+  if (!(net instanceof Model)) throw expected('a model made by model()', 'lrFinder', net)
+  const { loss, optimizer } = options ?? {}
   if (typeof loss !== 'function') throw expected('a loss such as crossEntropy()', 'loss', loss)
   if (typeof optimizer?.update !== 'function') throw expected('an optimizer such as adam()', 'optimizer', optimizer)
   const from = checkFinite('from of lrFinder', options.from ?? 1e-7, { above: 0 })
@@ -65,7 +66,11 @@ export async function lrFinder(net: Model, data: Dataset, options: LrFinderOptio
     a: steps - 1,
     b: to / from,
   }))
-  const updater = new Updater({ ...optimizer, lr: from, schedule: rising }, { seed: net.seed })
+  // Rates of groups stand in the ratio to lr that they had.
+  const groups = optimizer.groups.map((group) =>
+    group.lr ? { ...group, lr: (group.lr / optimizer.lr) * from } : group,
+  )
+  const updater = new Updater({ ...optimizer, lr: from, groups, schedule: rising }, { seed: net.seed })
   const before = await net.snapshot()
   const program = net.program(
     'lrFinder',

@@ -17,11 +17,14 @@ export type StepOutputs = { [measure: string]: Outputs } & { loss: Tensor }
 
 /** The metrics asked for, each under a name of its own. */
 export function metricsOf(used: Loss, choices: readonly MetricChoice[] = []): Metric[] {
+  if (!Array.isArray(choices)) throw expected("a list such as ['accuracy']", 'metrics', choices)
   const metrics = choices.map((choice) => {
     if (choice === 'accuracy') return accuracy()
-    if (typeof choice === 'function') return averaged(choice.kind, choice)
+    if (typeof choice === 'function' && typeof choice.kind === 'string') return averaged(choice.kind, choice)
     if (typeof choice?.start === 'function') return choice
-    throw expected("'accuracy' or a metric such as metrics.f1() or mse()", 'metrics', choice)
+    throw expected("'accuracy' or a metric such as metrics.f1() or mse()", 'metrics', choice, {
+      fix: typeof choice === 'function' ? "Name a function of your own: loss('name', fn)" : undefined,
+    })
   })
   const names = metrics.map(({ kind }) => kind)
   const repeated = names.find((name, i) => name === 'loss' || names.indexOf(name) !== i)

@@ -1,10 +1,9 @@
 // A model: layers with their weights on a device, and the programs made of them. Building it records the layers once
 // without data, so that shapes, names and errors are known before anything is allocated.
 
-import { type DataArray, Dataset } from '../data/dataset.js'
-import { Joined } from '../data/joined.js'
+import { Dataset } from '../data/dataset.js'
 import { type Device, type DeviceOptions, device } from '../device.js'
-import { allocate, convert, type DType } from '../dtype.js'
+import { allocate, convert, type DType, type TypedArray } from '../dtype.js'
 import { checkInteger, checkOptions, expected, GradlineError, nearest } from '../errors.js'
 import { grad } from '../grad.js'
 import { Graph, recordInto } from '../graph.js'
@@ -14,8 +13,8 @@ import type { Loss } from '../losses/loss.js'
 import { read, readStep, write } from '../memory.js'
 import { assign } from '../ops/move.js'
 import { type Optimizer, Updater, viewOf } from '../optimizers/optimizer.js'
-import { type InputSpec, type Outputs, type Program, type ProgramMemory, record } from '../program.js'
-import { type Shape, sameShape, showShape, sizeOf } from '../shape.js'
+import { type InputSpec, type InputSpecs, type Outputs, type Program, type ProgramMemory, record } from '../program.js'
+import { type Shape, showShape } from '../shape.js'
 import { stepState } from '../step.js'
 import { Tensor, type Variable } from '../tensor.js'
 import { flatten, rebuild } from '../tree.js'
@@ -38,6 +37,7 @@ import {
   toInputs,
 } from './graphModel.js'
 import { Measuring, type MetricChoice, metricsOf } from './metrics.js'
+import { batchesOf, type SampleBatch } from './samples.js'
 import { summarize } from './summary.js'
 
 export interface ModelOptions extends DeviceOptions {
@@ -96,21 +96,19 @@ export function model(
   return new Model(inputs, layers, options)
 }
 
-type Specs = Record<string, { shape: Shape; dtype: DType }>
-
 export class Model {
   readonly name: string
   /** What it is given per sample, by name; `x` for a list of layers. */
   readonly inputs: Readonly<Record<string, ModelInput>>
   readonly seed: number
   readonly device: Device
-  /** Programs kept for predict(), by their key. */
-  readonly programs = new Map<string, Program>()
   readonly #layers: readonly Layer[]
   readonly #fn: GraphFunction | undefined
   readonly #weights = new Weights()
   readonly #steps: readonly Step[]
   readonly #outputs: Tensor | Named
+  /** Programs kept for predict(), by rows. */
+  readonly #predictors = new Map<number, Program<InputSpecs, Tensor>>()
   readonly #updaters = new WeakMap<Optimizer, Updater>()
   #initialized: Promise<void> | undefined
   #training = false
@@ -124,13 +122,17 @@ export class Model {
     checkOptions('model', options, ['seed', 'device', 'name', 'threads', 'isa'])
     const fn = typeof layers === 'function' ? layers : undefined
     if (!fn && (!Array.isArray(layers) || layers.length === 0)) throw expected('at least one layer', 'model', layers)
+    if (options.name !== undefined && typeof options.name !== 'string') throw expected('text', 'name', options.name)
     this.name = options.name ?? 'model'
     this.inputs = fn
       ? toInputs(inputs as Readonly<Record<string, InputSpec>>)
       : { x: toInput('input shape', inputs as InputSpec) }
     this.seed = checkInteger('seed', options.seed ?? 0, { min: 0 })
     const { threads, isa } = options
-    this.device = device(options.device, { ...(threads === undefined ? {} : { threads }), ...(isa ? { isa } : {}) })
+    this.device = device(options.device, {
+      ...(threads === undefined ? {} : { threads }),
+      ...(isa === undefined ? {} : { isa }),
+    })
     this.#layers = fn ? [] : [...(layers as readonly Layer[])]
     this.#fn = fn
     const { steps, outputs } = this.#record()
@@ -148,9 +150,15 @@ export class Model {
     return this.params.filter(({ name }) => !this.#weights.frozen.has(name))
   }
 
+  /** False for a model written as a function. */
+  get isLayered(): boolean {
+    return this.#fn === undefined
+  }
+
   /** The layers it was made of. */
   get layers(): readonly Layer[] {
-    return this.#layers
+    if (this.isLayered) return this.#layers
+    throw new GradlineError('state', `${this.name} is made of a function, and so has no list of layers`)
   }
 
   get parameterCount(): number {
@@ -219,7 +227,7 @@ export class Model {
       'init',
       () => {
         for (const { path, variable, initializer, fans } of entries) {
-          const values: unknown = initializer(variable.shape, fans)
+          const values: unknown = located(`the initializer of ${path}`, () => initializer(variable.shape, fans))
           if (!(values instanceof Tensor)) throw expected('a tensor', `the initializer of ${path}`, values)
           assign(variable, values)
         }
@@ -255,6 +263,8 @@ export class Model {
     const options = this.#fn ? namedOptions(given) : given
     checkOptions('evaluate', options, ['loss', 'metrics', 'batchSize', 'signal'])
     if (typeof options?.loss !== 'function') throw expected('a loss such as crossEntropy()', 'loss', options?.loss)
+    const { signal } = options
+    if (signal !== undefined && !(signal instanceof AbortSignal)) throw expected('an AbortSignal', 'signal', signal)
     this.checkData('data', data, options.loss)
     const measuring = new Measuring(options.loss, metricsOf(options.loss, options.metrics))
     const batch = Math.min(checkInteger('batchSize', options.batchSize ?? 256, { min: 1 }), data.length)
@@ -274,15 +284,15 @@ export class Model {
         step,
       )
       const stop = (): void => program.stop()
-      options.signal?.addEventListener('abort', stop)
+      signal?.addEventListener('abort', stop)
       try {
-        const results = await program.runMany(steps)
-        if (options.signal?.aborted) {
-          throw new GradlineError('aborted', 'Evaluation was stopped by its signal', { cause: options.signal.reason })
+        const results = await program.runMany(signal?.aborted ? 0 : steps)
+        if (signal?.aborted) {
+          throw new GradlineError('aborted', 'Evaluation was stopped by its signal', { cause: signal.reason })
         }
         measuring.add(results, size)
       } finally {
-        options.signal?.removeEventListener('abort', stop)
+        signal?.removeEventListener('abort', stop)
         program.close()
       }
     }
@@ -293,131 +303,60 @@ export class Model {
    * Outputs [n, ...outputShape] for samples given as a data set, an eager tensor [n, ...inputShape], or their elements
    * row by row.
    */
-  async predict(samples: Dataset | Tensor | ArrayLike<number>, options: { batchSize?: number } = {}): Promise<Tensor> {
+  async predict(samples: Samples, options: { batchSize?: number } = {}): Promise<Tensor> {
     checkOptions('predict', options, ['batchSize'])
-    if (this.#fn) return this.#predictNamed(samples, options.batchSize) as Promise<Tensor>
-    const rowSize = sizeOf(this.outputShape)
-    let result = new Float32Array()
-    for (const { x, row, count, rows } of this.batches(samples, options.batchSize)) {
+    let leaves: { size: number; shape: Shape; dtype: DType; data: TypedArray }[] = []
+    for (const { inputs, row, count, rows } of this.batches(samples, options.batchSize)) {
       await this.initialize()
-      if (row === 0) result = new Float32Array(rows * rowSize)
-      result.set((await this.#predictor(count).run({ x })).data, row * rowSize)
-    }
-    return new Tensor([result.length / rowSize, ...this.outputShape], 'float32', { data: result })
-  }
-
-  /** Samples as predict() takes them, cut into batches of scaled floats; the last one is smaller. Default 256 rows. */
-  *batches(
-    samples: Dataset | Tensor | ArrayLike<number>,
-    batchSize = 256,
-  ): Generator<{ x: Float32Array | Int32Array; row: number; count: number; rows: number }> {
-    checkInteger('batchSize', batchSize, { min: 1 })
-    const { data, scale } = this.#samples(samples)
-    const rowSize = sizeOf(this.inputShape)
-    const rows = data.length / rowSize
-    for (let row = 0; row < rows; row += batchSize) {
-      const count = Math.min(batchSize, rows - row)
-      const { factor, offset } = scale
-      const part = convert(data.subarray(row * rowSize, (row + count) * rowSize), this.#dtype) as
-        | Float32Array
-        | Int32Array
-      const x = factor === 1 && offset === 0 ? part : part.map((value) => Math.fround(factor) * value + offset)
-      yield { x, row, count, rows }
-    }
-  }
-
-  // The element type of a list's input.
-  get #dtype(): 'float32' | 'int32' {
-    return (this.inputs.x as ModelInput).dtype
-  }
-
-  async #predictNamed(samples: unknown, batchSize = 256): Promise<Tensor | Named> {
-    const given = (samples instanceof Joined ? samples.parts : samples) as Readonly<Record<string, Samples>>
-    const names = Object.keys(this.inputs)
-    if (!(samples instanceof Joined)) checkOptions(`the samples of ${this.name}`, given, names)
-    const sources = names.map((name) => {
-      const input = this.inputs[name] as ModelInput
-      const { data, scale } = this.#samples(given[name] as Samples, input, name)
-      return { name, data, scale, dtype: input.dtype, size: sizeOf(input.shape) }
-    })
-    const [rows, ...others] = sources.map(({ data, size }) => data.length / size) as [number, ...number[]]
-    const odd = others.findIndex((count) => count !== rows)
-    if (odd >= 0) throw expected(`${rows} samples, as of ${names[0]},`, `input ${names[odd + 1]}`, others[odd])
-    checkInteger('batchSize', batchSize, { min: 1 })
-    await this.initialize()
-    const leaves = flatten(this.#outputs, isTensor, 'tensors').map(({ leaf }) => ({
-      shape: [rows, ...leaf.shape.slice(1)],
-      dtype: leaf.dtype,
-      data: allocate(leaf.dtype, leaf.size * rows),
-      size: leaf.size,
-    }))
-    for (let row = 0; row < rows; row += batchSize) {
-      const count = Math.min(batchSize, rows - row)
-      const inputs = sources.map(({ name, data, scale: { factor, offset }, dtype, size }) => {
-        const part = convert(data.subarray(row * size, (row + count) * size), dtype)
-        return [name, factor === 1 && offset === 0 ? part : part.map((v) => Math.fround(factor) * v + offset)]
-      })
-      const results = flatten(await this.#predictor(count).run(Object.fromEntries(inputs)), isTensor, 'tensors')
+      if (row === 0) {
+        leaves = flatten(this.#outputs, isTensor, 'tensors').map(({ leaf: { size, shape, dtype } }) => {
+          return { size, shape: [rows, ...shape.slice(1)], dtype, data: allocate(dtype, size * rows) }
+        })
+      }
+      const results = flatten(await this.#predictor(count).run(inputs), isTensor, 'tensors')
       leaves.forEach(({ data, size }, i) => {
         data.set((results[i] as { leaf: Tensor }).leaf.data, row * size)
       })
     }
     const tensors = leaves.map(({ shape, dtype, data }) => new Tensor(shape, dtype, { data }))
-    return rebuild(this.#outputs, isTensor, tensors)
+    return rebuild(this.#outputs, isTensor, tensors) as Tensor
   }
 
-  #samples(
-    samples: Samples,
-    input: ModelInput = this.inputs.x as ModelInput,
-    name = 'x',
-  ): Pick<DataArray, 'data' | 'scale'> {
-    const { shape, dtype } = input
-    if (samples instanceof Dataset) {
-      checkPart('samples', samples, name, this.name, input)
-      return samples.inputs
-    }
-    const plain = { factor: 1, offset: 0 }
-    if (samples instanceof Tensor) {
-      if (!sameShape(samples.shape.slice(1), shape)) {
-        throw new GradlineError(
-          'shape',
-          `Expected samples ${showShape(shape)} for ${this.name} but received ${showShape(samples.shape.slice(1))}`,
-        )
-      }
-      return { data: convert(samples.data, dtype) as DataArray['data'], scale: plain }
-    }
-    const length = samples?.length
-    if (typeof length !== 'number' || length === 0 || length % sizeOf(shape) !== 0) {
-      throw expected(
-        `a multiple of ${sizeOf(shape)} elements (${showShape(shape)} each)`,
-        name === 'x' ? 'predict' : `input ${name} of predict`,
-        samples,
-      )
-    }
-    return { data: convert(samples, dtype) as DataArray['data'], scale: plain }
+  /** Samples as predict() takes them, cut into batches of scaled numbers; the last one is smaller. Default 256 rows. */
+  batches(samples: Samples, batchSize?: number): Generator<SampleBatch> {
+    const named: unknown = this.#fn ? samples : { x: samples }
+    return batchesOf(this.name, this.inputs, named as Readonly<Record<string, Samples>>, batchSize)
   }
 
-  #specs(batch: number): Specs {
-    return Object.fromEntries(
-      Object.entries(this.inputs).map(([name, { shape, dtype }]) => [name, { shape: [batch, ...shape], dtype }]),
+  /** Records a program that is given a batch of samples, by input. */
+  batchProgram<O extends Outputs>(
+    name: string,
+    batch: number,
+    fn: (x: Tensor) => O,
+    step?: Variable,
+  ): Program<InputSpecs, O> {
+    this.#checkOpen()
+    const specs = Object.entries(this.inputs).map(([input, { shape, dtype }]) => [
+      input,
+      { shape: [batch, ...shape], dtype },
+    ])
+    return record(
+      (inputs) => fn(this.#fn ? (inputs as unknown as Tensor) : (inputs.x as Tensor)),
+      Object.fromEntries(specs),
+      {
+        name: `${this.name} ${name}`,
+        device: this.device,
+        ...(step ? { step } : {}),
+      },
     )
   }
 
-  // Calls apply() with the inputs of a program: the tensor x alone for a list of layers.
-  #given(inputs: Named): Tensor {
-    return this.#fn ? (inputs as unknown as Tensor) : (inputs.x as Tensor)
-  }
-
-  #predictor(batch: number): Program<Specs, Tensor> {
+  #predictor(batch: number): Program<InputSpecs, Tensor> {
     this.#checkOpen()
-    const key = `predict ${batch}`
-    let program = this.programs.get(key) as Program<Specs, Tensor> | undefined
+    let program = this.#predictors.get(batch)
     if (!program) {
-      program = record((inputs) => this.apply(this.#given(inputs), 'predict'), this.#specs(batch), {
-        name: `${this.name} ${key}`,
-        device: this.device,
-      })
-      this.programs.set(key, program as unknown as Program)
+      program = this.batchProgram(`predict ${batch}`, batch, (x) => this.apply(x, 'predict'))
+      this.#predictors.set(batch, program)
     }
     return program
   }
@@ -428,19 +367,16 @@ export class Model {
   }
 
   /** Bytes a training program would need, by use, exact and before anything is allocated. The data set comes on top. */
-  memory({ batchSize, optimizer }: { batchSize: number; optimizer: Optimizer }): ProgramMemory {
+  memory(options: { batchSize: number; optimizer: Optimizer }): ProgramMemory {
+    const { batchSize, optimizer } = checkOptions('memory', options, ['batchSize', 'optimizer'])
     checkInteger('batchSize', batchSize, { min: 1 })
-    const updater = new Updater(optimizer)
-    const program = record(
-      (inputs) => {
-        const outputs: Tensor | Named = this.apply(this.#given(inputs), 'train')
-        updater.apply(this.trainable, grad(meanOf(outputs), this.trainable))
-        return {}
-      },
-      this.#specs(batchSize),
-      { device: this.device, step: updater.step },
-    )
-    return program.memory()
+    const updater = new Updater(optimizer as Optimizer)
+    const fn = (x: Tensor): Outputs => {
+      const outputs: Tensor | Named = this.apply(x, 'train')
+      updater.apply(this.trainable, grad(meanOf(outputs), this.trainable))
+      return {}
+    }
+    return this.batchProgram('memory', batchSize as number, fn, updater.step).memory()
   }
 
   /** Copies of all parameters and state, by path. */
@@ -453,15 +389,18 @@ export class Model {
 
   /** Sets the named parameters and states; the others keep their values. Nothing is changed when a name or size is wrong. */
   async setWeights(weights: ReadonlyMap<string, { data: ArrayLike<number> }>): Promise<void> {
-    const chosen = [...weights].map(([path, { data }]) => {
+    if (!(weights instanceof Map)) throw expected('a Map of { data } by path', 'setWeights', weights)
+    const chosen = [...weights].map(([path, values]: [string, { data: ArrayLike<number> } | undefined]) => {
       const entry = this.#weights.entries.get(path)
       if (!entry) throw this.#noEntry(path)
+      const data = values?.data
+      if (typeof data?.length !== 'number') throw expected('{ data } with its elements', path, values)
       if (data.length !== entry.variable.size) {
         throw expected(`${entry.variable.size} elements ${showShape(entry.variable.shape)}`, path, data.length, {
           code: 'shape',
         })
       }
-      return { variable: entry.variable, data }
+      return { variable: entry.variable, data: convert(data, 'float32') }
     })
     await this.initialize()
     for (const { variable, data } of chosen) write(variable, data, this.device)
@@ -538,8 +477,9 @@ export class Model {
     return { params: valuesOf(this.#weights.params.flat()), states: valuesOf(this.#weights.states.flat()) }
   }
 
-  async restore({ params, states }: Snapshot): Promise<void> {
+  async restore(snapshot: Snapshot): Promise<void> {
     await this.initialize()
+    const { params, states } = snapshot ?? {}
     const parts = [
       [this.#weights.params.flat(), params],
       [this.#weights.states.flat(), states],
@@ -600,8 +540,8 @@ export class Model {
     if (this.#training)
       throw new GradlineError('state', `${this.name} is training and cannot be closed`, { fix: 'Abort it first' })
     this.#closed = true
-    for (const program of this.programs.values()) program.close()
-    this.programs.clear()
+    for (const program of this.#predictors.values()) program.close()
+    this.#predictors.clear()
   }
 
   /** Checks that a data set can be fed to this model and this loss. */
@@ -655,6 +595,23 @@ export class Model {
 
   #checkOpen(): void {
     if (this.#closed) throw new GradlineError('state', `${this.name} was closed and cannot be used any more`)
+  }
+}
+
+/** Checks the model of a tool that goes through its layers. */
+export function checkLayered(what: string, net: unknown): void {
+  if (net instanceof Model && net.isLayered) return
+  const received = net instanceof Model ? `${net.name}, which is made of a function` : net
+  throw expected('a model made of a list of layers', what, received)
+}
+
+// Puts the place into an error of the library.
+function located<T>(where: string, body: () => T): T {
+  try {
+    return body()
+  } catch (error) {
+    if (!(error instanceof GradlineError)) throw error
+    throw new GradlineError(error.code, error.message, { where, cause: error })
   }
 }
 

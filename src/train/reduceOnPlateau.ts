@@ -3,7 +3,7 @@
 
 import { checkFinite, checkInteger, checkOneOf, checkOptions, expected } from '../errors.js'
 import { readStep, writeStep } from '../memory.js'
-import type { Callback } from './callbacks.js'
+import { type Callback, directionOf } from './callbacks.js'
 
 export interface ReduceOnPlateauOptions {
   /**
@@ -11,7 +11,7 @@ export interface ReduceOnPlateauOptions {
    * 'loss'.
    */
   monitor?: string
-  /** Which direction is better. Default 'min' for 'loss', else 'max'. */
+  /** Which direction is better. Default 'max' for accuracy, topK, precision, recall, f1, auc and r2, else 'min'. */
   mode?: 'min' | 'max'
   /** On the rate, in (0, 1). Default 0.1. */
   factor?: number
@@ -49,7 +49,7 @@ export function reduceOnPlateau(options: ReduceOnPlateauOptions = {}): Callback 
     'floor',
   ])
   const monitor = options.monitor ?? 'loss'
-  const mode = checkOneOf(`mode of ${where}`, options.mode ?? (monitor === 'loss' ? 'min' : 'max'), ['min', 'max'])
+  const mode = checkOneOf(`mode of ${where}`, options.mode ?? directionOf(monitor), ['min', 'max'])
   const factor = checkFinite(`factor of ${where}`, options.factor ?? 0.1, { above: 0, below: 1 })
   const patience = checkInteger(`patience of ${where}`, options.patience ?? 10, { min: 0 })
   const threshold = checkFinite(`threshold of ${where}`, options.threshold ?? 1e-4, { min: 0 })

@@ -9,7 +9,8 @@ import { read } from '../memory.js'
 import type { Pair } from '../ops/window.js'
 import { sizeOf } from '../shape.js'
 import type { Tensor } from '../tensor.js'
-import type { Model } from '../train/model.js'
+import type { ModelInput } from '../train/graphModel.js'
+import { checkLayered, type Model } from '../train/model.js'
 import { denseOptions, named, rebuild, rewrite, type Values } from './rebuild.js'
 
 /**
@@ -19,6 +20,7 @@ import { denseOptions, named, rebuild, rewrite, type Values } from './rebuild.js
  * PyTorch: torch.nn.utils.fuse_conv_bn_eval; Keras: none
  */
 export async function foldBatchNorm(net: Model): Promise<Model> {
+  checkLayered('foldBatchNorm', net)
   const weights = await net.weights()
   const changed = new Map<string, Values>()
   const layers = rewrite(net.layers, (list) => {
@@ -58,7 +60,7 @@ function affineOf(net: Model, before: string, norm: string): { gain: Float64Arra
   let probe: Tensor | undefined
   const shadow = new Shadow((input) => {
     const found: Tensor[] = []
-    net.apply(input('x', [2, ...net.inputShape]), 'predict', ({ path, output }) => {
+    net.apply(input('x', [2, ...net.inputShape], (net.inputs.x as ModelInput).dtype), 'predict', ({ path, output }) => {
       if (path === norm) found.push(output)
       if (path !== before) return undefined
       probe = input('probe', output.shape)

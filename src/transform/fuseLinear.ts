@@ -2,7 +2,7 @@
 
 import { dense } from '../layers/dense.js'
 import type { Layer } from '../layers/layer.js'
-import type { Model } from '../train/model.js'
+import { checkLayered, type Model } from '../train/model.js'
 import { denseOptions, named, type Placed, rebuild, rewrite, type Values } from './rebuild.js'
 
 /**
@@ -11,6 +11,7 @@ import { denseOptions, named, type Placed, rebuild, rewrite, type Values } from 
  * given model is not changed. PyTorch: none; Keras: none
  */
 export async function fuseLinear(net: Model): Promise<Model> {
+  checkLayered('fuseLinear', net)
   const weights = await net.weights()
   const changed = new Map<string, Values>()
   const layers = rewrite(net.layers, (list) => {

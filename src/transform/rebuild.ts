@@ -4,6 +4,7 @@
 import type { DenseOptions } from '../layers/dense.js'
 import { type Layer, layer, namesOf, sequential } from '../layers/layer.js'
 import { sameShape } from '../shape.js'
+import type { ModelInput } from '../train/graphModel.js'
 import { Model } from '../train/model.js'
 
 export type Values = { data: ArrayLike<number> }
@@ -45,7 +46,7 @@ export async function rebuild(
   changed: ReadonlyMap<string, Values>,
   { seed = net.seed, isKept = () => true }: { seed?: number | undefined; isKept?: (path: string) => boolean } = {},
 ): Promise<Model> {
-  const made = new Model(net.inputShape, layers, { seed, device: net.device, name: net.name })
+  const made = new Model(net.inputs.x as ModelInput, layers, { seed, device: net.device, name: net.name })
   const wanted = await made.weights()
   const kept = [...(await net.weights())].filter(([path, { shape }]) => {
     const target = wanted.get(path)

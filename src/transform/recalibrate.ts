@@ -6,10 +6,9 @@ import { checkInteger, checkOptions, GradlineError } from '../errors.js'
 import { square, sub } from '../ops/elementwise.js'
 import { fill } from '../ops/move.js'
 import { mean, sum } from '../ops/reduce.js'
-import { type Program, record } from '../program.js'
-import type { Shape } from '../shape.js'
+import type { InputSpecs, Program } from '../program.js'
 import type { Tensor } from '../tensor.js'
-import type { Model } from '../train/model.js'
+import { checkLayered, type Model } from '../train/model.js'
 
 /**
  * Sets the running statistics of every batch norm of `net` to mean and unbiased variance of its inputs over the whole data
@@ -19,16 +18,17 @@ import type { Model } from '../train/model.js'
  */
 export async function recalibrate(net: Model, data: Dataset, options: { batchSize?: number } = {}): Promise<string[]> {
   checkOptions('recalibrate', options, ['batchSize'])
+  checkLayered('recalibrate', net)
   const batchSize = checkInteger('batchSize', options.batchSize ?? 256, { min: 1 })
   const paths = await normsOf(net)
   for (const path of paths) {
     const programs = new Map<number, StatisticsProgram>()
     let total: Statistics | undefined
     try {
-      for (const { x, count } of net.batches(data, batchSize)) {
+      for (const { inputs, count } of net.batches(data, batchSize)) {
         const program = programs.get(count) ?? statisticsOf(net, path, count)
         programs.set(count, program)
-        const { centre, squares, rows } = await program.run({ x })
+        const { centre, squares, rows } = await program.run(inputs)
         total = join(total, {
           rows: rows.item(),
           mean: Float64Array.from(centre.data),
@@ -54,7 +54,7 @@ export async function recalibrate(net: Model, data: Dataset, options: { batchSiz
   return paths
 }
 
-type StatisticsProgram = Program<{ x: Shape }, { centre: Tensor; squares: Tensor; rows: Tensor }>
+type StatisticsProgram = Program<InputSpecs, { centre: Tensor; squares: Tensor; rows: Tensor }>
 
 interface Statistics {
   readonly rows: number
@@ -66,30 +66,24 @@ interface Statistics {
 async function normsOf(net: Model): Promise<string[]> {
   await net.initialize()
   const paths: string[] = []
-  record(
-    ({ x }) => net.apply(x, 'predict', ({ path, kind }) => void (kind === 'batchNorm' && paths.push(path))),
-    { x: [1, ...net.inputShape] },
-    { device: net.device },
+  net.batchProgram('batch norms', 1, (x) =>
+    net.apply(x, 'predict', ({ path, kind }) => void (kind === 'batchNorm' && paths.push(path))),
   )
   return paths
 }
 
 function statisticsOf(net: Model, wanted: string, count: number): StatisticsProgram {
-  return record(
-    ({ x }) => {
-      let found: { centre: Tensor; squares: Tensor; rows: Tensor } | undefined
-      net.apply(x, 'predict', ({ path, input }) => {
-        if (path !== wanted) return
-        const axes = input.shape.slice(0, -1).map((_, axis) => axis)
-        const centre = mean(input, { axes })
-        const rows = fill([], input.size / centre.size)
-        found = { centre, squares: sum(square(sub(input, centre)), { axes }), rows }
-      })
-      return found as { centre: Tensor; squares: Tensor; rows: Tensor }
-    },
-    { x: [count, ...net.inputShape] },
-    { name: `${net.name} statistics of ${wanted}`, device: net.device },
-  )
+  return net.batchProgram(`statistics of ${wanted}`, count, (x) => {
+    let found: { centre: Tensor; squares: Tensor; rows: Tensor } | undefined
+    net.apply(x, 'predict', ({ path, input }) => {
+      if (path !== wanted) return
+      const axes = input.shape.slice(0, -1).map((_, axis) => axis)
+      const centre = mean(input, { axes })
+      const rows = fill([], input.size / centre.size)
+      found = { centre, squares: sum(square(sub(input, centre)), { axes }), rows }
+    })
+    return found as { centre: Tensor; squares: Tensor; rows: Tensor }
+  })
 }
 
 function join(a: Statistics | undefined, b: Statistics): Statistics {

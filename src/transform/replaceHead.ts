@@ -3,7 +3,7 @@
 import { checkInteger, checkOptions, GradlineError } from '../errors.js'
 import { dense } from '../layers/dense.js'
 import { namesOf } from '../layers/layer.js'
-import type { Model } from '../train/model.js'
+import { checkLayered, type Model } from '../train/model.js'
 import { denseOptions, named, rebuild } from './rebuild.js'
 
 /**
@@ -13,6 +13,7 @@ import { denseOptions, named, rebuild } from './rebuild.js'
  * PyTorch: net.fc = torch.nn.Linear(...); Keras: include_top=False and a new keras.layers.Dense
  */
 export async function replaceHead(net: Model, classes: number, options: { seed?: number } = {}): Promise<Model> {
+  checkLayered('replaceHead', net)
   checkInteger('classes of replaceHead', classes, { min: 1 })
   checkOptions('replaceHead', options, ['seed'])
   const names = namesOf(net.layers)

@@ -138,11 +138,16 @@ describe('building a model', () => {
   })
 
   it('with an initializer that is none, before anything runs', async () => {
-    for (const bad of ['heNormal', 0.1, heNormal] as never[]) {
+    await expectError('argument', ['heNormal', 'the initializer of dense1.weight'], () =>
+      model([4], [dense(2, { init: heNormal as never })]).weights(),
+    )
+    for (const bad of ['heNormal', 0.1] as never[]) {
       const of = (...layers: Layer[]) => model([4, 4, 1], layers).weights()
-      await expectError('argument', ['initializer', 'dense1.weight'], () => of(flatten(), dense(2, { init: bad })))
-      await expectError('argument', ['initializer', 'dense1.bias'], () => of(flatten(), dense(2, { biasInit: bad })))
-      await expectError('argument', ['initializer', 'conv2d1.weight'], () => of(conv2d(2, 2, { init: bad })))
+      await expectError('argument', ['initializer', 'init of dense'], () => of(flatten(), dense(2, { init: bad })))
+      await expectError('argument', ['initializer', 'biasInit of dense'], () =>
+        of(flatten(), dense(2, { biasInit: bad })),
+      )
+      await expectError('argument', ['initializer', 'init of conv2d'], () => of(conv2d(2, 2, { init: bad })))
     }
   })
 
@@ -533,7 +538,8 @@ describe('variables and step states', () => {
     await expectError('shape', ['2 elements', 'x', '3'], () => write(x, [1, 2, 3]))
     await expectError('argument', ['2 elements', 'x', '[2]'], () => variable([2], { name: 'x', value: [1] }))
     await expectError('argument', ['shape of x'], () => variable([-2], { name: 'x' }))
-    await expectError('argument', ['value'], () => variable([2], { value: 'one' as never }))
+    await expectError('argument', ['a number', 'element 0', '"o"'], () => variable([2], { value: 'on' as never }))
+    await expectError('argument', ['value of variable'], () => variable([2], { value: null as never }))
   })
 
   it('refuse fields that are none', async () => {
@@ -551,5 +557,55 @@ describe('variables and step states', () => {
       plain.restore({ params: params.map((value) => value + 1), states: new Float32Array(1) }),
     )
     expect(await fingerprintOf(plain)).toBe(before)
+  })
+})
+
+describe('calls that are slips', () => {
+  it('of predict: rows of rows, texts and big numbers are no elements', async () => {
+    const net = model([2], [dense(2)])
+    await expectError('argument', ['numbers row by row', 'predict', 'dataset()'], () => net.predict([[1, 2]] as never))
+    await expectError('argument', ['predict', '"ab"'], () => net.predict('ab' as never))
+    await expectError('argument', ['a number', '0n'], () => net.predict(new BigInt64Array(2) as never))
+    const program = record(({ x }) => ops.relu(x!), { x: [1, 1] })
+    await expectError('argument', ['a number', '[1]'], () => program.run({ x: [[1]] as never }))
+  })
+
+  it('of a model: missing, misspelt and of another kind', async () => {
+    const net = model([2], [dense(2)])
+    const set = (weights: unknown) => net.setWeights(weights as never)
+    await expectError('argument', ['options of memory'], () => net.memory(null as never))
+    await expectError('argument', ['"size"', 'batchSize'], () => net.memory({ size: 2 } as never))
+    await expectError('shape', ['a snapshot'], () => net.restore(undefined as never))
+    await expectError('argument', ['a Map', 'setWeights'], () => set({ 'dense1.bias': [1, 2] }))
+    await expectError('argument', ['dense1.bias', '[1, 2]'], () => set(new Map([['dense1.bias', [1, 2]]])))
+    const before = await fingerprintOf(net)
+    const mixed = [
+      ['dense1.weight', { data: [1, 2, 3, 4] }],
+      ['dense1.bias', { data: [[1], [2]] }],
+    ] as const
+    await expectError('argument', ['a number', '[1]'], () => set(new Map<string, unknown>(mixed)))
+    expect(await fingerprintOf(net)).toBe(before)
+    await expectError('argument', ['text', 'name', '5'], () => model([2], [dense(2)], { name: 5 as never }))
+    const given = { device: device('cpu'), threads: 1 }
+    await expectError('argument', ['a device that is open', 'threads'], () => model([2], [dense(2)], given))
+  })
+
+  it('of what is measured', async () => {
+    const measured = (metrics: unknown) => net().evaluate(data, { loss: crossEntropy(), metrics: metrics as never })
+    await expectError('argument', ["['accuracy']", '"accuracy"'], () => measured('accuracy'))
+    await expectError('argument', ['metrics', 'loss('], () => measured([(p: Tensor) => ops.mean(p)]))
+    const signal = {} as never
+    await expectError('argument', ['AbortSignal'], () => net().evaluate(data, { loss: crossEntropy(), signal }))
+  })
+
+  it('of places of windows are told before there is an input', async () => {
+    await expectError('argument', ['stride of conv2d', '0'], () => conv2d(2, 3, { stride: 0 }))
+    await expectError('argument', ['padding of conv2d', '"smae"'], () => conv2d(2, 3, { padding: 'smae' as never }))
+    await expectError('argument', ['dilation of conv2d', '-1'], () => conv2d(2, 3, { dilation: -1 }))
+    await expectError('argument', ['stride of maxPool2d', '0'], () => maxPool2d(2, { stride: 0 }))
+    await expectError('argument', ['countPadding', '3'], () => avgPool2d(2, { countPadding: 3 as never }))
+    await expectError('argument', ['options of conv2d', 'null'], () => conv2d(2, 3, null as never))
+    await expectError('argument', ['"slop"', 'slope'], () => heNormal({ slop: 1 } as never))
+    await expectError('argument', ['std of normal', 'undefined'], () => normal(undefined as never))
   })
 })

@@ -34,3 +34,20 @@ describe('the package', () => {
     expect(run('--input-type=module', '-e', code)).toBe('false')
   })
 })
+
+describe('a run that nobody awaits', () => {
+  it('warns of its error and goes on', () => {
+    const code = `
+      import { adam, crossEntropy, dataset, dense, model } from 'gradline'
+      process.on('warning', ({ message }) => console.log(message))
+      const data = dataset([[0], [1]], [0, 1])
+      const net = model([1], [dense(2)], { threads: 1 })
+      net.fit(data, { loss: crossEntropy(), optimizer: adam(), batchSize: 3 })
+      net.fit(data, { loss: crossEntropy(), optimizer: adam(), batchSize: 4 }).catch(() => console.log('caught'))`
+    const lines = run('--input-type=module', '-e', code).split('\n')
+    expect(lines).toContain('caught')
+    expect(lines.filter((line) => line.startsWith('A training run'))).toEqual([
+      'A training run that nobody awaits failed: Expected at most the 2 samples of dataset for batchSize but received 3',
+    ])
+  })
+})

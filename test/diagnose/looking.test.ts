@@ -5,10 +5,13 @@ import {
   avgPool2d,
   batchNorm,
   conv2d,
+  crossEntropy,
   dataset,
   dense,
+  embedding,
   flatten,
   globalAvgPool2d,
+  gradCheck,
   heNormal,
   type Initializer,
   layer,
@@ -162,5 +165,17 @@ describe('activationHistograms', () => {
     expect(Math.abs(growth(lecun) - Math.SQRT1_2)).toBeLessThan(0.1)
     expect(Math.abs(growth(doubled) - Math.SQRT2)).toBeLessThan(0.15)
     expect((await through(relu, normal({ std: 0.01 })))[4]!.std).toBeLessThan(1e-5)
+  })
+})
+
+describe('a model of indices', () => {
+  it('can be looked at like any other', async () => {
+    const net = model({ shape: [3], dtype: 'int32' }, [embedding(7, 4), flatten(), dense(2)])
+    const data = dataset(Int32Array.from([1, 2, 3, 4, 5, 6]), [0, 1], { shape: [2, 3] })
+    expect(receptiveField(net).map(({ layer: name }) => name)).toEqual(['embedding1', 'flatten1', 'dense1'])
+    expect((await activationHistograms(net, data)).map(({ kind }) => kind)).toEqual(['embedding', 'flatten', 'dense'])
+    expect((await gradCheck(net, data, { loss: crossEntropy() })).ok).toBe(true)
+    await expectError('argument', ['activationHistograms', '{}'], () => activationHistograms({} as never, data))
+    await expectError('argument', ['loss'], () => gradCheck(net, data, undefined as never))
   })
 })

@@ -3,14 +3,17 @@ import { describe, expect, it } from 'vitest'
 import {
   adam,
   crossEntropy,
+  dataset,
   dense,
   type EpochEvent,
+  earlyStopping,
   type FitEvent,
   type FitOptions,
   model,
   type ProgressEvent,
   relu,
   type StartEvent,
+  sgd,
 } from '../../src/index.js'
 import { classes, expectError, failure } from '../api/help.js'
 
@@ -175,5 +178,31 @@ describe('a run as an iterator', () => {
     const history = await net().fit(data, options({ epochs: 0 }))
     expect(history.epochs).toEqual([])
     expect(history.seconds).toBe(0)
+  })
+})
+
+describe('callbacks', () => {
+  const data = dataset([[0], [1]], [0, 1])
+  const trainWith = (callback: object) =>
+    model([1], [dense(2)]).fit(data, {
+      loss: crossEntropy(),
+      optimizer: sgd(),
+      batchSize: 2,
+      callbacks: [callback],
+    })
+
+  it('with a method that would never be called are refused, with the right name', async () => {
+    await expect(trainWith({ onEpochs: () => {} })).rejects.toThrow('"onEpoch"')
+    await expect(trainWith({ onStart: 1 })).rejects.toThrow(
+      'Expected a function for onStart of a callback but received 1',
+    )
+  })
+
+  it('that need validation data say so before the first step', async () => {
+    const net = model([1], [dense(2)])
+    const before = await net.snapshot()
+    const run = net.fit(data, { loss: crossEntropy(), optimizer: sgd(), batchSize: 2, callbacks: [earlyStopping()] })
+    await expect(run).rejects.toThrow('Expected a validation set that is measured')
+    expect(await net.snapshot()).toEqual(before)
   })
 })

@@ -7,6 +7,7 @@ import {
   crossEntropy,
   dataset,
   dense,
+  embedding,
   flatten,
   foldBatchNorm,
   fuseLinear,
@@ -283,5 +284,36 @@ describe('setWeights', () => {
       net.setWeights(new Map([['dense1.weight', { data: [1] }]])),
     )
     expect((await net.weights()).get('dense1.weight')!.data).toEqual(Float32Array.from([3, 4]))
+  })
+})
+
+describe('models of indices', () => {
+  const indices = Int32Array.from([1, 2, 3, 4, 5, 6, 0, 3, 2])
+  const build = () =>
+    model(
+      { shape: [3], dtype: 'int32' },
+      [embedding(7, 4), flatten(), dense(5), dense(4), batchNorm(), relu(), dense(2)],
+      { seed: 1 },
+    )
+
+  it('are changed like any others', async () => {
+    const net = build()
+    await stir(net)
+    expect(await farthest(net, await foldBatchNorm(net), indices)).toBeLessThan(1e-5)
+    expect(await farthest(net, await fuseLinear(net), indices)).toBeLessThan(1e-5)
+    expect((await replaceHead(net, 3)).outputShape).toEqual([3])
+    expect(await recalibrate(net, dataset(indices, [0, 1, 0], { shape: [3, 3] }))).toEqual(['batchNorm1'])
+  })
+})
+
+describe('what has no list of layers', () => {
+  it('is refused by name', async () => {
+    const written = model({ a: [4] }, ({ a }, scope) => scope.apply(dense(2), a), { name: 'written' })
+    for (const tool of [foldBatchNorm, fuseLinear, (net: Model) => replaceHead(net, 2)]) {
+      await expectError('argument', ['a list of layers', 'written'], () => tool(written as never))
+      await expectError('argument', ['a list of layers', '{}'], () => tool({} as never))
+    }
+    await expectError('argument', ['recalibrate', 'written'], () => recalibrate(written as never, classes(4, 4, 2)))
+    await expectError('state', ['written', 'a function'], () => (written as unknown as Model).layers)
   })
 })
