@@ -1,5 +1,5 @@
 // `npm run example -- NAME ARGS` and `npm run bench -- NAME ARGS`: sets up, compiles examples/ and bench/ against the built
-// package, runs one file of the folder given first. Without a name it lists what there is.
+// package, runs one file of the folder given first. Without a name it lists what there is, unless there is only one.
 import { readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { Failure, filesBelow, hand, main, root, runNode } from './common.mjs'
@@ -11,8 +11,10 @@ const summary = (path) => /^\/\/ ?(.*)$/m.exec(readFileSync(join(root, path), 'u
 /** A file that exports something is there for the others. */
 const isHelper = (path) => /^export /m.test(readFileSync(join(root, path), 'utf8'))
 
-main(([folder, name, ...args]) => {
+main(([folder, ...given]) => {
   const files = filesBelow(folder, '.ts').filter((path) => !isHelper(path))
+  const only = files.length === 1 && !/^[^-]/.test(given[0] ?? '') ? [basename(files[0], '.ts')] : []
+  const [name, ...args] = [...only, ...given]
   const list = files.map((path) => `  ${path.slice(folder.length + 1, -3).padEnd(20)} ${summary(path)}`).join('\n')
   if (name === undefined) {
     console.log(`What can be run from ${folder}/:\n${list}`)

@@ -1,5 +1,5 @@
 // Makes a fresh clone ready: Node version, packages, tools, build. It may be run at any time and does only what is missing.
-import { statSync } from 'node:fs'
+import { lstatSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { build } from './build.mjs'
 import { Failure, isMain, main, manifest, root, run, say, status, which } from './common.mjs'
@@ -21,6 +21,8 @@ const changed = (path) => statSync(join(root, path), { throwIfNoEntry: false })?
 /** Installs the packages of package-lock.json unless that was done since the file changed. */
 export function ensurePackages() {
   if (changed('node_modules/.package-lock.json') >= changed('package-lock.json')) return
+  // A linked folder belongs to another checkout, and npm ci would empty it there.
+  if (lstatSync(join(root, 'node_modules'), { throwIfNoEntry: false })?.isSymbolicLink()) return
   say('installing packages (npm ci)')
   const npm = process.env.npm_execpath ?? ''
   if (basename(npm) === 'npm-cli.js') run(process.execPath, [npm, 'ci'])

@@ -1,0 +1,200 @@
+// Single ops, each as a program of its own: what share of the machine's multiply-adds or of its memory bandwidth they reach.
+// Results are looked at through one element, so that nothing can be left out of the program and nothing big is copied.
+
+import type { Tensor } from 'gradline'
+import type { Build, Case, Library, Work } from './measure.js'
+import { timed } from './measure.js'
+import { stream } from './stats.js'
+
+/** Numbers in +-0.5, the same in every run. */
+export function numbers(size: number): Float32Array {
+  const next = stream(size)
+  return Float32Array.from({ length: size }, () => next() - 0.5)
+}
+
+/** One element of a tensor. */
+const peek = ({ ops }: Library, x: Tensor): Tensor =>
+  ops.slice(
+    x,
+    x.shape.map(() => 0),
+    x.shape.map(() => 1),
+  )
+
+/** A scalar whose gradient with respect to y is dy, so that no loss has to be computed. */
+const seeded = (lib: Library, y: Tensor, dy: Tensor): Tensor =>
+  lib.customGrad({ forward: (x) => lib.ops.reshape(peek(lib, x), [1]), backward: () => [dy] })(y)
+
+type Kernel = (lib: Library, value: (...shape: number[]) => Tensor) => Tensor[]
+
+/** The work of a program whose steps compute `kernel` from variables. */
+function programOf({ lib }: Build, threads: number, kernel: Kernel): Work {
+  const value = (...shape: number[]): Tensor => {
+    const size = shape.reduce((product, n) => product * n, 1)
+    return lib.variable(shape, { name: 'value', value: numbers(size) })
+  }
+  const outputs = (): Tensor[] => kernel(lib, value).map((result) => (result.size === 1 ? result : peek(lib, result)))
+  const program = lib.record(outputs, {}, { device: lib.device('cpu', { threads }) })
+  return {
+    time: (iterations) => timed(() => program.runManySync(iterations)),
+    close: () => program.close(),
+  }
+}
+
+type Rated = Pick<Case, 'unit' | 'ceiling' | 'amount'>
+const operations = (amount: number): Rated => ({ unit: 'GFLOP/s', ceiling: 'multiply-adds', amount })
+const bytes = (amount: number): Rated => ({ unit: 'GB/s', ceiling: 'copy bandwidth', amount })
+
+function kernelCase(name: string, threads: number, quick: boolean, rated: Rated, kernel: Kernel): Case {
+  return { name, threads, quick, ...rated, open: (build) => programOf(build, threads, kernel) }
+}
+
+/** 'NN': both as they lie; 'NT': b [n, k] read transposed, as in the gradient of inputs; 'TN': a [k, m], of weights. */
+function matmul(m: number, k: number, n: number, form: string, threads: number, quick: boolean): Case {
+  const [transposeA, transposeB] = [form === 'TN', form === 'NT']
+  return kernelCase(`matmul ${m}x${k}x${n} ${form}`, threads, quick, operations(2 * m * k * n), ({ ops }, value) => [
+    ops.matmul(transposeA ? value(k, m) : value(m, k), transposeB ? value(n, k) : value(k, n), {
+      transposeA,
+      transposeB,
+    }),
+  ])
+}
+
+const squares = [256, 512, 1024, 2048]
+const batches = [32, 64, 128, 512, 1024]
+const layers: readonly (readonly [number, number])[] = [
+  [784, 512],
+  [512, 256],
+  [256, 10],
+  [1024, 1024],
+]
+
+function matmuls(threads: number): Case[] {
+  return [
+    ...squares.flatMap((n) => ['NN', 'NT', 'TN'].map((form) => matmul(n, n, n, form, threads, n < 2048))),
+    ...batches.flatMap((batch) =>
+      layers.flatMap(([inputs, units]) => [
+        matmul(batch, inputs, units, 'NN', threads, batch === 32 || batch === 128),
+        matmul(batch, units, inputs, 'NT', threads, batch === 128),
+        matmul(inputs, batch, units, 'TN', threads, batch === 128),
+      ]),
+    ),
+  ]
+}
+
+const images = [
+  { batch: 100, side: 28, kernel: 5, from: 1, to: 30, padding: 'valid' },
+  { batch: 64, side: 28, kernel: 3, from: 16, to: 32, padding: 'same' },
+  { batch: 16, side: 32, kernel: 3, from: 64, to: 64, padding: 'same' },
+] as const
+
+function convolutions(threads: number): Case[] {
+  return images.flatMap(({ batch, side, kernel, from, to, padding }) => {
+    const out = padding === 'same' ? side : side - kernel + 1
+    const name = `conv ${kernel}x${kernel} ${from}->${to} ${side}x${side} b${batch}`
+    const rated = operations(2 * batch * out * out * kernel * kernel * from * to)
+    const image: [number, number, number, number] = [batch, side, side, from]
+    return [
+      kernelCase(`${name} forward`, threads, true, rated, ({ ops }, value) => [
+        ops.conv2d(value(...image), value(kernel, kernel, from, to), { padding }),
+      ]),
+      // The gradient of the image is the transposed convolution of the gradient of the result.
+      kernelCase(`${name} image gradient`, threads, true, rated, ({ ops }, value) => [
+        ops.convTranspose2d(value(batch, out, out, to), value(kernel, kernel, from, to), { padding }),
+      ]),
+      kernelCase(`${name} filter gradient`, threads, true, rated, (lib, value) => {
+        const filter = value(kernel, kernel, from, to)
+        const y = lib.ops.conv2d(value(...image), filter, { padding })
+        return lib.grad(seeded(lib, y, value(batch, out, out, to)), [filter])
+      }),
+    ]
+  })
+}
+
+/** Bytes an element: forward reads x and writes y, backward reads dy and x and writes dx. */
+const batchNormBytes = 20
+
+function batchNorms(threads: number): Case[] {
+  return [
+    [512, 1024],
+    [64, 32, 32, 64],
+  ].map((shape) => {
+    const size = shape.reduce((product, n) => product * n, 1)
+    return kernelCase(
+      `batch norm + relu ${shape.join('x')} forward and backward`,
+      threads,
+      true,
+      bytes(batchNormBytes * size),
+      (lib, value) => {
+        const channels = shape.at(-1) as number
+        const [x, gamma, beta] = [value(...shape), value(channels), value(channels)]
+        const y = lib.ops.relu(lib.ops.batchNorm(x, gamma, beta).y)
+        return [y, ...lib.grad(seeded(lib, y, value(...shape)), [x, gamma, beta])]
+      },
+    )
+  })
+}
+
+/** Bytes an element: forward reads scores and writes probabilities, backward reads these and writes the gradient. */
+const crossEntropyBytes = 16
+
+function crossEntropies(threads: number): Case[] {
+  return [
+    [512, 10],
+    [512, 1000],
+  ].map(([rows, classes]) =>
+    kernelCase(
+      `softmax cross-entropy ${rows}x${classes} forward and backward`,
+      threads,
+      true,
+      bytes(crossEntropyBytes * (rows as number) * (classes as number)),
+      (lib, value) => {
+        const scores = value(rows as number, classes as number)
+        const labels = lib.variable([rows as number], {
+          name: 'labels',
+          dtype: 'int32',
+          value: Int32Array.from({ length: rows as number }, (_, i) => i % (classes as number)),
+        })
+        const loss = lib.ops.mean(lib.ops.softmaxCrossEntropy(scores, labels).loss)
+        return [loss, ...lib.grad(loss, [scores])]
+      },
+    ),
+  )
+}
+
+const parameters = 10_000_000
+/** Writing the gradient is part of the program, as of every step. */
+const gradientBytes = 4
+
+function updates(threads: number): Case[] {
+  const update = (kind: 'adam' | 'momentum', perParameter: number): Case =>
+    kernelCase(
+      `${kind} 10 M parameters (${perParameter} + ${gradientBytes} bytes each)`,
+      threads,
+      true,
+      bytes((perParameter + gradientBytes) * parameters),
+      ({ ops, stepState, variable }) => {
+        const step = stepState(kind, { rate: 1e-4 })
+        const param = variable([parameters], { name: 'param', value: 1 })
+        const slots = [0, 1].map(() => variable([param.size], { name: 'slot' }))
+        const flat = param.region.flat()
+        const gradient = ops.collectGradients(param.region, [
+          { variable: param, gradient: ops.fill([parameters], 1e-2) },
+        ])
+        // Of one element: what looks for infinities is no part of the update's bytes.
+        ops.prepareUpdate(step, [ops.fill([1], 1)])
+        const [m, v] = slots.map((slot) => slot.region.flat()) as [typeof flat, typeof flat]
+        if (kind === 'adam') ops.adamUpdate(flat, m, v, gradient, step, { beta1: 0.9, beta2: 0.999, eps: 1e-8 })
+        else ops.momentumUpdate(flat, m, gradient, step, { beta: 0.9, nesterov: false, rateOutside: false })
+        return []
+      },
+    )
+  return [update('adam', 28), update('momentum', 20)]
+}
+
+export const kernels = (threads: number): Case[] => [
+  ...matmuls(threads),
+  ...convolutions(threads),
+  ...batchNorms(threads),
+  ...crossEntropies(threads),
+  ...updates(threads),
+]
