@@ -9,8 +9,8 @@ import { fileError, GradlineError } from '../errors.js'
 import { writeFileAtomic } from '../io/atomic.js'
 import { conv2d, dense, flatten, type Layer, maxPool2d, relu } from '../layers/index.js'
 import { crossEntropy } from '../losses/index.js'
-import { writeStep } from '../memory.js'
 import { adam } from '../optimizers/index.js'
+import { cosine } from '../schedules/index.js'
 import type { Callback } from '../train/callbacks.js'
 import type { EpochEvent, Measures, ProgressEvent, StartEvent } from '../train/events.js'
 import { model } from '../train/model.js'
@@ -47,9 +47,6 @@ const layers = (): Layer[] => [
   relu(),
   dense(10),
 ]
-
-/** Learning rate after `done` of `epochs`: half a cosine from the first rate to 0 (Loshchilov & Hutter 2017). */
-const rateAfter = (done: number, epochs: number): number => (firstRate / 2) * (1 + Math.cos((Math.PI * done) / epochs))
 
 interface Settings {
   readonly epochs: number
@@ -92,10 +89,8 @@ async function run(values: Values, { print, note, progress: stream, signal }: Co
   const seen = new Seen()
   const loss = crossEntropy()
   const metrics = ['accuracy'] as const
-  const optimizer = adam({ lr: firstRate })
-  const lowerRate: Callback = {
-    onEpoch: ({ epoch }) => writeStep(net.updaterOf(optimizer).step, { rate: rateAfter(epoch, epochs) }, net.device),
-  }
+  // Half a cosine from the first rate to 0 (Loshchilov & Hutter 2017), one rate an epoch.
+  const optimizer = adam({ lr: firstRate, schedule: cosine({ steps: epochs, unit: 'epoch' }) })
   const facts = {
     device: `${net.device.describe()}, ${machine().cpu}`,
     optimizer: `adam, rate ${firstRate} falling to 0 along half a cosine, epoch by epoch`,
@@ -110,7 +105,7 @@ async function run(values: Values, { print, note, progress: stream, signal }: Co
       epochs,
       batchSize,
       validation: parts.validation,
-      callbacks: [progress({ facts, stream }), seen.callback, lowerRate],
+      callbacks: [progress({ facts, stream }), seen.callback],
       signal,
     })
   } catch (error) {
