@@ -32,7 +32,7 @@ enum class RegionKind : uint32_t { param, opt, state, step, data, grad, act, inp
 constexpr uint32_t kRegionKinds = 9;
 constexpr GL_INLINE bool isExternal(RegionKind kind) { return kind <= RegionKind::data; }
 
-enum OpFlags : uint32_t { kInPlace = 1, kEffect = 2, kEpilogue = 4 };
+enum OpFlags : uint32_t { kInPlace = 1, kEffect = 2, kEpilogue = 4, kLastOptional = 8 };
 
 enum class OpCode : uint32_t {
 #define GL_OP(name, ...) name,

@@ -8,7 +8,7 @@ export interface NativeOp {
   readonly name: string
   readonly family: string
   readonly inputs: readonly [fewest: number, most: number]
-  readonly outputs: number
+  readonly outputs: readonly [fewest: number, most: number]
   readonly flags: number
   readonly attrs: readonly string[]
 }

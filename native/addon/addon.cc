@@ -8,21 +8,24 @@
 namespace gradline::addon {
 namespace {
 
-// [{ name, family, inputs: [fewest, most], outputs, flags, attrs }] from ops.def
+// [{ name, family, inputs: [fewest, most], outputs: [fewest, most], flags, attrs }] from ops.def
 Napi::Value listOps(const Napi::CallbackInfo &info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     Napi::Array list = Napi::Array::New(env, kOpCount);
     for (uint32_t i = 0; i < kOpCount; i++) {
       const OpInfo &op = kOpTable[i];
-      Napi::Array inputs = Napi::Array::New(env, 2);
-      inputs.Set(0u, op.fewestInputs);
-      inputs.Set(1u, op.mostInputs);
+      const auto range = [&](int fewest, int most) {
+        Napi::Array pair = Napi::Array::New(env, 2);
+        pair.Set(0u, fewest);
+        pair.Set(1u, most);
+        return pair;
+      };
       Napi::Object entry = Napi::Object::New(env);
       entry.Set("name", op.name);
       entry.Set("family", op.family);
-      entry.Set("inputs", inputs);
-      entry.Set("outputs", op.outputs);
+      entry.Set("inputs", range(op.fewestInputs, op.mostInputs));
+      entry.Set("outputs", range(op.fewestOutputs(), op.outputs));
       entry.Set("flags", op.flags);
       entry.Set("attrs", toStrings(env, attributeNames(op)));
       list.Set(i, entry);

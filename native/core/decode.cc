@@ -128,8 +128,9 @@ Op toOp(const Image &image, uint32_t index, const OpRecord &r) {
     image.fail(op, "has " + std::to_string(r.inputs) + " inputs, expected " + std::to_string(info.fewestInputs) +
                        (info.mostInputs > info.fewestInputs ? " to " + std::to_string(info.mostInputs) : ""));
   }
-  if (r.outputs != static_cast<uint32_t>(info.outputs)) {
-    image.fail(op, "has " + std::to_string(r.outputs) + " outputs, expected " + std::to_string(info.outputs));
+  if (r.outputs < static_cast<uint32_t>(info.fewestOutputs()) || r.outputs > static_cast<uint32_t>(info.outputs)) {
+    image.fail(op, "has " + std::to_string(r.outputs) + " outputs, expected " + std::to_string(info.fewestOutputs()) +
+                       (info.outputs > info.fewestOutputs() ? " to " + std::to_string(info.outputs) : ""));
   }
   if (r.epilogues > kMaxEpilogues) image.fail(op, "has " + std::to_string(r.epilogues) + " epilogues");
   op.inputs = static_cast<int32_t>(r.inputs);

@@ -14,6 +14,8 @@ struct OpInfo {
   int fewestInputs, mostInputs, outputs;
   uint32_t flags;
   const char *attributes;  // "strideH, strideW", "" for none
+
+  constexpr int fewestOutputs() const { return outputs - (flags & kLastOptional ? 1 : 0); }
 };
 
 constexpr OpInfo kOpTable[kOpCount] = {

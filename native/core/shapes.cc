@@ -18,6 +18,7 @@ class Rules : Checks {
   void attributesAreFinite() const;
   void broadcasts() const;
   void reduces() const;
+  void columnSums(int64_t columns) const;
   void convolves(const Tensor &x, const Tensor &w, const Tensor &y) const;
   void pools(const Tensor &x, const Tensor &y, bool counts) const;
   void moves() const;
@@ -59,6 +60,12 @@ void Rules::reduces() const {
     if (mask >> axis & 1) shape.dims[axis] = 1;
   }
   hasShape(out(), shape);
+}
+
+// The optional second output: one sum per column, [columns] or the same with axes of length 1 before it.
+void Rules::columnSums(int64_t columns) const {
+  if (op_.outputs > 1)
+    require(out(1).size == columns && out(1).channels() == columns, "output 1 is a row with one sum per column");
 }
 
 // x [n, h, w, ci], w [kh, kw, ci / groups, co], y [n, oh, ow, co]. The three convolutions share attribute positions.
@@ -294,6 +301,7 @@ void Rules::check() {
       hasRank(in(1), 2);
       const int64_t ta = integer(attr::matmul::transposeA, 0, 1), tb = integer(attr::matmul::transposeB, 0, 1);
       require(in(0).dims[1 - ta] == in(1).dims[tb], "a is [m, k] and b is [k, n]");
+      columnSums(in(1).dims[1 - tb]);
       return hasShape(out(), {in(0).dims[ta], in(1).dims[1 - tb]});
     }
     case OpCode::conv2d:
@@ -301,6 +309,7 @@ void Rules::check() {
     case OpCode::conv2dInputGrad:
       return convolves(out(), in(1), in(0));
     case OpCode::conv2dFilterGrad:
+      columnSums(in(1).channels());
       return convolves(in(0), out(), in(1));
     case OpCode::maxPool2d:
       return pools(in(0), out(), false);

@@ -53,7 +53,8 @@ void conv2dInputGrad(const Op &op) {
   applyEpilogues<T>(op);
 }
 
-// x [n, h, w, ci], dy [n, oh, ow, co] -> dw [kh, kw, ci / groups, co]
+// x [n, h, w, ci], dy [n, oh, ow, co] -> dw [kh, kw, ci / groups, co]; where asked for: the sum over n, oh, ow of dy,
+// [co]
 template <class T>
 void conv2dFilterGrad(const Op &op) {
   const T *x = op.in[0].as<T>(), *dy = op.in[1].as<T>();
@@ -61,6 +62,11 @@ void conv2dFilterGrad(const Op &op) {
   for (int64_t i = 0; i < op.out[0].size; i++) dw[i] = 0;
   forEachProduct(op, op.in[0], op.out[0], op.in[1],
                  [=](int64_t ix, int64_t iw, int64_t iy) { dw[iw] += x[ix] * dy[iy]; });
+  if (op.outputs == 1) return;
+  const int64_t co = op.in[1].channels();
+  T *db = op.out[1].as<T>();
+  for (int64_t o = 0; o < co; o++) db[o] = 0;
+  for (int64_t i = 0; i < op.in[1].size; i++) db[i % co] += dy[i];
 }
 
 }  // namespace gradline::ref

@@ -5,6 +5,7 @@
 namespace gradline::ref {
 
 // a [m, k] ([k, m] if transposeA), b [k, n] ([n, k] if transposeB) -> y [m, n]; sums run over k from 0.
+// Where asked for: the sum over k of b as it is read, [n].
 template <class T>
 void matmul(const Op &op) {
   const bool transposeA = op.attr[attr::matmul::transposeA] != 0, transposeB = op.attr[attr::matmul::transposeB] != 0;
@@ -20,6 +21,12 @@ void matmul(const Op &op) {
       y[i * n + j] = total;
     }
   applyEpilogues<T>(op);
+  if (op.outputs == 1) return;
+  for (int64_t j = 0; j < n; j++) {
+    T total = 0;
+    for (int64_t p = 0; p < k; p++) total += b[p * stepB + j * colB];
+    op.out[1].as<T>()[j] = total;
+  }
 }
 
 }  // namespace gradline::ref

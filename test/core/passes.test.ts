@@ -37,6 +37,49 @@ describe('fusion', () => {
     expect(opsOf(net, sizes, ['fuseActivationGrad'])).toContain('tanhGrad')
   })
 
+  it('makes the gradient of a bias beside that of its weights', () => {
+    const both = (twoOutputs: boolean, without: readonly PassName[] = []) => {
+      const layer: Fn = ({ x, w, b }) => grad(ops.sum(ops.tanh(ops.add(ops.matmul(x!, w!), b!))), [w!, b!])
+      const program = record(layer as never, shapes, { without }) as unknown as {
+        bytes: Uint8Array
+        runSync: (inputs: object) => Tensor[]
+      }
+      expect(layoutOf(program.bytes).ops.some(({ outputs }) => outputs === 2)).toBe(twoOutputs)
+      expect(opsOf(layer, shapes, without).includes('sum')).toBe(!twoOutputs)
+      const ramp = (size: number): Float32Array => Float32Array.from({ length: size }, (_, i) => i / 16)
+      return program.runSync({ x: ramp(12), w: ramp(15), b: ramp(5) }).map(({ data }) => Array.from(data))
+    }
+    both(true).forEach((gradient, i) => {
+      const apart = both(false, ['fuseBiasGrad'])[i]!
+      for (const [j, g] of gradient.entries()) expect(g).toBeCloseTo(apart[j]!, 6)
+    })
+  })
+
+  it('sums apart what is another value, other axes, read transposed, or changed in between', () => {
+    const sizes = { x: [4, 3], dy: [4, 5], other: [4, 5] }
+    const apart = (fn: Fn, more: Record<string, number[]> = {}) =>
+      expect(opsOf(fn, { ...sizes, ...more }).filter((op) => op === 'sum').length)
+    const dw = (x: Tensor, dy: Tensor) => ops.matmul(x, dy, { transposeA: true })
+    apart(({ x, dy }) => [dw(x!, dy!), ops.sum(dy!, { axes: 0 })]).toBe(0)
+    apart(({ x, dy }) => [dw(x!, dy!), ops.sum(dy!, { axes: 0 }), ops.sum(dy!, { axes: 0 })]).toBe(1)
+    apart(({ x, dy, other }) => [dw(x!, dy!), ops.sum(other!, { axes: 0 })]).toBe(1)
+    apart(({ x, dy }) => [dw(x!, dy!), ops.sum(dy!, { axes: 1 })]).toBe(1)
+    apart(({ x, dy }) => [dw(x!, dy!), ops.sum(ops.reshape(dy!, [5, 4]), { axes: 0 })]).toBe(1)
+    apart(({ x, dy }) => [dw(x!, dy!), ops.sum(ops.reshape(dy!, [2, 2, 5]), { axes: [0, 1] })]).toBe(0)
+    apart(({ a, dy }) => [ops.matmul(a!, dy!, { transposeB: true }), ops.sum(dy!, { axes: 0 })], { a: [3, 5] }).toBe(1)
+    // The product needs the sum: neither can be made at the place of the other.
+    apart(({ x, dy }) => {
+      const db = ops.sum(dy!, { axes: 0, keepAxes: true })
+      return dw(ops.mul(x!, ops.slice(db, [0, 0], [1, 3])), dy!)
+    }).toBe(1)
+    const v = variable([4, 5], { value: 1 })
+    apart(({ x }) => {
+      const before = ops.sum(v, { axes: 0 })
+      assign(v, ops.scale(v, 2))
+      return [before, dw(x!, v)]
+    }).toBe(1)
+  })
+
   it('leaves a product alone that is read twice, returned, or not fit by the operand', () => {
     const twice: Fn = ({ x, w }) => {
       const y = ops.matmul(x!, w!)

@@ -353,6 +353,29 @@ const matmul: Case[] = [
   }),
 )
 
+// The sum of the rows that a product multiplies by: the gradient of a bias beside that of its weights.
+const columnSums: Case[] = [
+  [1, 1, 1],
+  [5, 33, 9],
+  [33, 7, 10],
+  [131, 700, 67],
+  [3, 129, 300],
+].flatMap(([m, k, n]) =>
+  [true, false].map((transposeA) =>
+    row({
+      op: 'matmul',
+      name: `${label([m!, n!])} and the sums of ${label([k!, n!])}${transposeA ? '' : ', a as it lies'}`,
+      inputs: [normal(transposeA ? [k!, m!] : [m!, k!]), normal([k!, n!])],
+      build: ([x, dy]) => [ops.sum(dy!, { axes: 0 }), ops.matmul(x!, dy!, { transposeA })],
+      oracle: (x, dy) => [sumOver(dy, [0]), product(x, dy, transposeA, false)],
+      K: k!,
+      gradientK: Math.max(m!, n!),
+      exactOnIntegers: true,
+      sumsElsewhere: true,
+    }),
+  ),
+)
+
 // What follows a product is applied to it before it is stored; the gradient of two layers has the derivative there.
 const activations: [string, (x: Tensor) => Tensor, (x: number) => number][] = [
   ['relu', ops.relu, (x) => Math.max(0, x)],
@@ -538,6 +561,10 @@ const conv: Case[] = convolutions.flatMap((given) => {
     .filter(Boolean)
     .join(' ')
   const common = { name, exactOnIntegers: true, gradientK: sizeOf(y) }
+  const filterGrad = (image: Nd, dy: Nd): Exact =>
+    sums(w, (add) => {
+      eachProduct(window, w, groups, (i, j, k) => add(k, dy.data[i]! * image.data[j]!))
+    })
   return [
     row({
       ...common,
@@ -566,11 +593,22 @@ const conv: Case[] = convolutions.flatMap((given) => {
       op: 'conv2dFilterGrad',
       inputs: [normal(x), normal(y)],
       build: (inputs) => byName('conv2dFilterGrad', inputs, attrs, w),
-      oracle: (image, dy) =>
-        sums(w, (add) => {
-          eachProduct(window, w, groups, (i, j, k) => add(k, dy.data[i]! * image.data[j]!))
-        }),
+      oracle: filterGrad,
       K: y[0]! * y[1]! * y[2]!,
+    }),
+    // Beside it the gradient of a bias, which a pass makes a second output.
+    row({
+      ...common,
+      op: 'conv2dFilterGrad',
+      name: `${name} and the sums of dy`,
+      inputs: [normal(x), normal(y)],
+      build: ([image, dy]) => [
+        ops.sum(dy!, { axes: [0, 1, 2] }),
+        ...byName('conv2dFilterGrad', [image!, dy!], attrs, w),
+      ],
+      oracle: (image, dy) => [sumOver(dy, [0, 1, 2]), filterGrad(image, dy)],
+      K: y[0]! * y[1]! * y[2]!,
+      sumsElsewhere: true,
     }),
   ]
 })
@@ -1295,6 +1333,7 @@ export const cases: readonly Case[] = [
   ...elementwise,
   ...reduce,
   ...matmul,
+  ...columnSums,
   ...fused,
   ...conv,
   ...fusedConv,

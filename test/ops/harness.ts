@@ -25,6 +25,8 @@ export interface Case {
   readonly differentiable?: number
   /** Integer data gives integers, exactly. */
   readonly exactOnIntegers?: boolean
+  /** A pass makes these results by sums in another order than the ops alone: equal within the tolerance, not bit for bit. */
+  readonly sumsElsewhere?: boolean
   /** Epilogues that must appear in the program and its gradient. */
   readonly fuses?: readonly string[]
 }

@@ -56,4 +56,15 @@ GL_SIMD void foldColumns(int64_t rows, int64_t begin, int64_t end, Vec start, Te
   });
 }
 
+// The sum over the rows of x [rows, c] for the columns [begin, end), added to `y` where `accumulate` says so.
+GL_SIMD void sumRows(const float *x, int64_t ld, int64_t rows, int64_t begin, int64_t end, bool accumulate, float *y) {
+  foldColumns<1>(
+      rows, begin, end, Vec{},
+      [&](int64_t row, int64_t column, int64_t count, Vec(&value)[1])
+          GL_LAMBDA { value[0] = load(x + row * ld + column, count); },
+      [](Vec a, Vec b) GL_LAMBDA { return a + b; },
+      [&](int64_t column, int64_t count, Vec(&total)[1])
+          GL_LAMBDA { store(y + column, accumulate ? load(y + column, count) + total[0] : total[0], count); });
+}
+
 }  // namespace gradline::cpu::GL_ISA

@@ -4,6 +4,7 @@
 // Winograd forms do not exist here.
 #include "../gemm/pack.h"
 #include "../gemm/patches.h"
+#include "columns.h"
 
 namespace gradline::cpu::GL_ISA {
 
@@ -307,6 +308,26 @@ static void addChunks(const Op &op, int64_t begin, int64_t end, void *) {
   });
 }
 
+// Sums over pieces of the rows of dy [n * oh * ow, co], then db = these added in order.
+constexpr int64_t kBiasPieceFloats = 8192;
+GL_SIMD int64_t biasPieceRows(int64_t co) { return larger(16, kBiasPieceFloats / co); }
+GL_SIMD float *biasPieces(const Op &op) {
+  const int64_t chunks = filterGradOf(op).chunks;
+  return static_cast<float *>(op.workspace) + (chunks > 1 ? chunks * op.out[0].size : 0);
+}
+
+static void sumBiasPieces(const Op &op, int64_t begin, int64_t end, void *) {
+  const int64_t rows = op.in[1].rows(), co = op.in[1].channels(), length = biasPieceRows(co);
+  for (int64_t u = begin; u < end; u++)
+    sumRows(op.in[1].as<float>() + u * length * co, co, smaller(length, rows - u * length), 0, co, false,
+            biasPieces(op) + u * co);
+}
+
+static void addBiasPieces(const Op &op, int64_t, int64_t, void *) {
+  const int64_t co = op.in[1].channels();
+  sumRows(biasPieces(op), co, ceilDiv(op.in[1].rows(), biasPieceRows(co)), 0, co, false, op.out[1].as<float>());
+}
+
 bool planConv2dFilterGrad(const Op &op, KernelPlan &plan) {
   if (!allF32(op) || op.in[0].size == 0 || op.in[1].size == 0 || op.out[0].size == 0) return false;
   const FilterGrad s = filterGradOf(op);
@@ -317,6 +338,12 @@ bool planConv2dFilterGrad(const Op &op, KernelPlan &plan) {
     const int64_t floats = s.chunks * op.out[0].size;
     plan.workspace = sizeof(float) * static_cast<size_t>(floats);
     addPhase(plan, addChunks, ceilDiv(op.out[0].size, kReduceUnit), streamTime(4.0 * static_cast<double>(floats)));
+  }
+  if (op.outputs > 1) {
+    const int64_t co = op.in[1].channels(), pieces = ceilDiv(op.in[1].rows(), biasPieceRows(co));
+    plan.workspace += sizeof(float) * static_cast<size_t>(pieces * co);
+    addPhase(plan, sumBiasPieces, pieces, streamTime(4.0 * static_cast<double>(op.in[1].size)));
+    addPhase(plan, addBiasPieces, 1, streamTime(4.0 * static_cast<double>(pieces * co)));
   }
   return true;
 }

@@ -2,6 +2,7 @@
 // unless B is transposed or rows would compete for places in the cache. Units are blocks of C; how tiles sum and finish
 // stands in gemm/tile.h.
 #include "../gemm/pack.h"
+#include "columns.h"
 
 namespace gradline::cpu::GL_ISA {
 
@@ -69,7 +70,7 @@ static void multiplyBlocks(const Op &op, int64_t begin, int64_t end, void *scrat
   const MatmulShape s = shapeOf(op);
   const float *a = op.in[0].as<float>();
   const float *b = s.packB ? static_cast<const float *>(op.workspace) : op.in[1].as<float>();
-  float *c = op.out[0].as<float>();
+  float *c = op.out[0].as<float>(), *db = op.out[1].as<float>();
   int64_t rowA[kTileRows], rowC[kTileRows];
   TileArgs args;
   args.rowA = rowA;
@@ -102,6 +103,7 @@ static void multiplyBlocks(const Op &op, int64_t begin, int64_t end, void *scrat
           const int64_t cols = smaller(kTileCols, colEnd - col);
           args.b = s.packB ? b + col * s.k + k * kTileCols : b + k * s.n + col;
           args.c = c + col;
+          if (op.outputs > 1 && row == 0) sumRows(args.b, args.ldb, depth, 0, cols, args.accumulate, db + col);
           multiplyTile(args, rows, cols);
           if (k + depth == s.k) finishTile(op, rowC, rows, col, cols);
         }
