@@ -121,6 +121,27 @@ export const steps = (threads: number): Case[] =>
     open: (build) => stepWork(build, network, threads),
   }))
 
+export interface Profiled {
+  readonly name: string
+  readonly threads: number
+  readonly network: Network
+}
+
+/** The steps whose ops can be profiled, by the names of their entries. */
+export const profiled = (threads: number): Profiled[] =>
+  networks.map((network) => ({ name: `step ${network.name}`, threads, network }))
+
+/** The printed step with time and share of every op: medians over as many steps as fit a second, 1000 at most. */
+export async function profileOf(build: Build, { network, threads }: Profiled): Promise<string> {
+  const program = await stepOf(build, network, threads)
+  program.runManySync(10)
+  const once = timed(() => program.runManySync(10)) / 10
+  const profile = await program.profile(Math.max(20, Math.min(1000, Math.round(1 / once))))
+  const text = program.print({ profile })
+  program.close()
+  return text
+}
+
 /** Bytes of a step, planned before anything is allocated, without the data set of the benchmark. */
 export const memory = (): Fact[] =>
   networks.map((network) => ({

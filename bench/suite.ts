@@ -10,7 +10,7 @@ import { openCeilings } from './ceiling.js'
 import { type Comparison, compareCounts, compareEntries, comparePairs, describe, keyOf, report } from './compare.js'
 import { kernels } from './kernels.js'
 import { type Build, type Case, type Entry, type Fact, type Library, measure } from './measure.js'
-import { memory, steps } from './steps.js'
+import { memory, profiled, profileOf, steps } from './steps.js'
 import { sizes, whole } from './whole.js'
 
 const help = `npm run bench -- [suite] [options]
@@ -20,6 +20,7 @@ const help = `npm run bench -- [suite] [options]
   --json FILE        write the figures
   --compare FILE     tell what changed against a file of --json
   --compare FOLDER   measure another built checkout in turn with this one
+  --profile PATTERN  instead: time and share of every op of the steps whose name matches
   --slow NAME:5      self-test: entries of that name wait 5 % longer; without --compare this build is its own opponent`
 
 interface Report {
@@ -49,6 +50,7 @@ function settings() {
       rounds: { type: 'string' },
       json: { type: 'string' },
       compare: { type: 'string' },
+      profile: { type: 'string' },
       slow: { type: 'string' },
     },
   })
@@ -81,9 +83,18 @@ function row({ name, threads, value, unit, median, ofPeak, ceiling, disturbed }:
   return `${name.padEnd(62)} ${String(threads).padStart(2)} ${figure.padStart(11)} ${unit.padEnd(8)} ${middle.padEnd(14)}${share}${note}`
 }
 
+async function profileSteps(pattern: RegExp): Promise<void> {
+  const build = await buildOf(own)
+  const wanted = threadCounts.flatMap(profiled).filter((item) => pattern.test(keyOf(item)))
+  if (wanted.length === 0)
+    throw new Error(`--profile: no step of that name; there are ${profiled(1).map(keyOf).join(', ')}`)
+  for (const item of wanted) console.log(`${keyOf(item)}\n${await profileOf(build, item)}\n`)
+}
+
 async function run(): Promise<void> {
   const options = settings()
   if (options.help) return console.log(help)
+  if (options.profile !== undefined) return profileSteps(new RegExp(options.profile, 'i'))
   const { quick, only, rounds, slow } = options
   const wanted = (item: { name: string; threads: number }): boolean => only.test(keyOf(item))
   const cases: Case[] = [

@@ -11,7 +11,7 @@
 
 namespace gradline {
 
-constexpr uint32_t kAbiVersion = 1;
+constexpr uint32_t kAbiVersion = 2;
 constexpr uint32_t kProgramMagic = 0x31504C47;  // "GLP1"
 constexpr uint32_t kProgramVersion = 1;
 constexpr int kMaxRank = 6;
@@ -200,6 +200,10 @@ struct DeviceOptions {
 struct ErrorText {
   char text[512];
 };
+struct OpPlan {
+  const char *text;  // kernel, instruction set, threads, units: for people; lives as long as the executable
+  int32_t threads;   // that share the op
+};
 
 // Calls come from one thread at a time. A device outlives its executables.
 struct Backend {
@@ -220,11 +224,13 @@ struct Backend {
   void *(*compile)(void *device, Op *ops, uint32_t count, Numerics, ErrorText *);
   size_t (*workspace)(const void *executable);      // bytes that bind must be given
   void (*bind)(void *executable, void *workspace);  // ops now carry data pointers
-  void (*step)(void *executable, RunStatus *);      // every op once, in order, stopping at the first fault
-  void (*park)(void *device);                       // no step follows soon: workers may sleep
-  double (*peak)(void *device, double seconds);     // multiply-adds of one thread, operations per second, measured
-                                                    // now: the ceiling for benchmarks; 0 if not measured
-  const char *(*plan)(const void *executable, uint32_t op);  // kernel and threads of one op, for the printout
+  // Every op once, in order, stopping at the first fault. With `seconds`, one number per op, each op is waited for and
+  // its time written there; null costs nothing.
+  void (*step)(void *executable, RunStatus *, double *seconds);
+  void (*park)(void *device);                    // no step follows soon: workers may sleep
+  double (*peak)(void *device, double seconds);  // multiply-adds of one thread, operations per second, measured now:
+                                                 // the ceiling for benchmarks; 0 if not measured
+  OpPlan (*plan)(const void *executable, uint32_t op);
   void (*destroy)(void *executable);
 };
 

@@ -11,7 +11,7 @@ const rooms = [
   ['core', 'op.ts tensor.ts step.ts graph.ts grad.ts'],
   ['ops', 'ops/'],
   ['model', 'layers/ losses/ optimizers/ schedules/ initializers/ regularizers/'],
-  ['machine', 'native.ts device.ts passes.ts plan.ts encode.ts print.ts program.ts eager.ts memory.ts'],
+  ['machine', 'native.ts device.ts passes.ts plan.ts encode.ts print.ts profile.ts program.ts eager.ts memory.ts'],
   ['use', 'train/ data/ io/ diagnose/ metrics/ transform/ search/'],
   ['door', 'index.ts cli/'],
 ].map(([name, members]) => ({ name, members: members.split(' ').map((member) => `src/${member}`) }))

@@ -25,7 +25,16 @@ export { type CustomGrad, customGrad } from './ops/customGrad.js'
 export * as ops from './ops/index.js'
 export { assign } from './ops/move.js'
 export * from './optimizers/index.js'
-export { type InputSpec, Program, type ProgramMemory, type ProgramOptions, Results, record } from './program.js'
+export type { Profile, ProfileRow } from './profile.js'
+export {
+  type InputSpec,
+  type PrintOptions,
+  Program,
+  type ProgramMemory,
+  type ProgramOptions,
+  Results,
+  record,
+} from './program.js'
 export * from './regularizers/index.js'
 export * from './schedules/index.js'
 export { stepState } from './step.js'

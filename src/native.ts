@@ -27,10 +27,16 @@ export interface NativeProgram {
   readonly bytes: number
   /** Bytes of outputs one step leaves. */
   readonly resultBytes: number
-  /** Kernel and threads of an op. */
-  plan(op: number): string
-  /** `continues`: does nothing when the run of this program before it failed. */
-  run(steps: number, inputs: Uint8Array[], continues: boolean): Promise<{ steps: number; results: Uint8Array }>
+  /**
+   * `continues`: does nothing when the run of this program before it failed. `timed`: gives the seconds of every op, step
+   * by step.
+   */
+  run(
+    steps: number,
+    inputs: Uint8Array[],
+    continues: boolean,
+    timed?: boolean,
+  ): Promise<{ steps: number; results: Uint8Array; seconds?: Float64Array }>
   runSync(steps: number, inputs: Uint8Array[]): { steps: number; results: Uint8Array }
   /** Ends the running and the queued runs of this program at the next step boundary. */
   stop(): void
@@ -43,7 +49,7 @@ export interface NativeDevice {
   /** Multiply-adds of one thread, operations per second, measured now: the ceiling for benchmarks. */
   peak(milliseconds: number): number
   storage(bytes: number): NativeStorage
-  measure(program: Uint8Array): { regions: number[]; workspace: number; plans: string[] }
+  measure(program: Uint8Array): { regions: number[]; workspace: number; plans: string[]; threads: number[] }
   load(program: Uint8Array, storages: (NativeStorage | null)[]): NativeProgram
   close(): void
 }

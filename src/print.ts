@@ -7,6 +7,7 @@ import { placeOf } from './encode.js'
 import type { Node } from './graph.js'
 import { type Lowered, storedAs } from './passes.js'
 import type { MemoryPlan } from './plan.js'
+import type { Profile } from './profile.js'
 import { showShape } from './shape.js'
 import { type Tensor, Variable } from './tensor.js'
 
@@ -23,6 +24,7 @@ export function printProgram(
   encoded: Encoded,
   numerics: Numerics,
   kernels: readonly string[],
+  profile?: Profile,
 ): string {
   const ids = new Map(encoded.values.map((tensor, id) => [tensor, id]))
   const labels = new Map<Tensor, string>(program.inputs.map(({ name, tensor }) => [tensor, `$${name}`]))
@@ -34,6 +36,7 @@ export function printProgram(
   }
 
   const rows = encoded.nodes.map((node, index) => [
+    ...(profile ? showTime(profile, index) : []),
     `${node.outputs.map(name).join(', ')} = ${node.op.name}${showAttrs(node)}`,
     node.inputs.map(name).join(' ') +
       node.epilogues.map(({ op, operand }) => ` | ${op.name}${operand ? ` ${name(operand)}` : ''}`).join(''),
@@ -44,9 +47,21 @@ export function printProgram(
     node.site.line,
   ])
   const outputs = program.outputs.map(({ path, tensor }) => `${path || 'result'} = ${name(tensor)}`)
-  return [title, ...header(memory), ...align(rows), ...(outputs.length ? [`returns ${outputs.join(', ')}`] : [])].join(
-    '\n',
-  )
+  return [
+    title,
+    ...header(memory),
+    ...(profile ? [`  ${microseconds(profile.seconds)} us a step, medians of ${profile.steps} steps`] : []),
+    ...align(rows),
+    ...(outputs.length ? [`returns ${outputs.join(', ')}`] : []),
+  ].join('\n')
+}
+
+const microseconds = (seconds: number): string => (seconds * 1e6).toFixed(seconds < 1e-4 ? 2 : 1)
+
+/** Time and share of an op, aligned to the right. */
+function showTime({ rows }: Profile, index: number): string[] {
+  const { seconds, share } = rows[index] as Profile['rows'][number]
+  return [`${microseconds(seconds).padStart(9)} us`, `${(100 * share).toFixed(1).padStart(5)} %`]
 }
 
 function header(memory: MemoryPlan): string[] {

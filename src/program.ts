@@ -11,6 +11,7 @@ import { addon, type NativeProgram, translate, translated } from './native.js'
 import { type Lowered, lower, optimize, type PassName } from './passes.js'
 import { type MemoryPlan, type PlanMode, planMemory } from './plan.js'
 import { printProgram } from './print.js'
+import { Profile } from './profile.js'
 import { checkShape, type Shape, showShape, sizeOf } from './shape.js'
 import { stepState } from './step.js'
 import { Tensor, type Variable } from './tensor.js'
@@ -79,6 +80,11 @@ export interface RunOptions {
    * Default false.
    */
   continues?: boolean
+}
+
+export interface PrintOptions {
+  /** Times of this program's ops, from profile(). */
+  profile?: Profile
 }
 
 /** Bytes a program needs, by use, exact before anything is allocated. */
@@ -181,11 +187,30 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
     this.#native = undefined
   }
 
-  /** The program as text, one line per op. */
-  print(): string {
+  /**
+   * Runs `steps` steps with a clock read behind every op. They are real steps: variables change as in runMany. Ops that
+   * share a parallel region otherwise are waited for one by one, so the sum is a little above the time of a step.
+   * @param steps Default 50; each op gets the median over them.
+   */
+  async profile(steps = 50, inputs: InputData<I> = {} as InputData<I>): Promise<Profile> {
+    checkInteger('steps', steps, { min: 1, max: maxSteps })
+    const native = this.#load()
+    const done = await this.#settle(() => native.run(steps, this.#pack(inputs), false, true))
+    if (done.steps === 0) throw new GradlineError('state', `The program ${this.name} was stopped before its first step`)
+    const { plans, threads } = translate(() => this.device.native.measure(this.#encoded.bytes))
+    return new Profile(this.#encoded.nodes, plans, threads, done.steps, done.seconds as Float64Array)
+  }
+
+  /** The program as text, one line per op; with a profile of this program, time and share of each. */
+  print(options: PrintOptions = {}): string {
+    checkOptions('print', options, ['profile'])
+    const { profile } = options
+    if (profile && profile.rows.length !== this.#encoded.nodes.length) {
+      throw expected(`a profile of ${this.name}`, 'print', profile)
+    }
     const title = `${this.name}  ${this.numerics}  ${this.#encoded.nodes.length} ops  ${this.device.describe()}`
     const { plans } = translate(() => this.device.native.measure(this.#encoded.bytes))
-    return printProgram(title, this.#lowered, this.#memory, this.#encoded, this.numerics, plans)
+    return printProgram(title, this.#lowered, this.#memory, this.#encoded, this.numerics, plans, profile)
   }
 
   /** Bytes the program needs; allocates nothing. */

@@ -42,6 +42,9 @@ Napi::Value NativeDevice::measure(const Napi::CallbackInfo &info) {
   result.Set("regions", regions);
   result.Set("workspace", static_cast<double>(measure.workspace));
   result.Set("plans", toStrings(info.Env(), measure.plans));
+  Napi::Array threads = Napi::Array::New(info.Env(), measure.threads.size());
+  for (uint32_t i = 0; i < measure.threads.size(); i++) threads.Set(i, measure.threads[i]);
+  result.Set("threads", threads);
   return result;
 }
 

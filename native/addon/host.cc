@@ -34,10 +34,10 @@ void Host::onTeardown(void *pointer) {
 }
 
 Napi::Promise Host::run(Napi::Env env, std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs,
-                        bool continues) {
+                        RunOptions options) {
   const auto deferred = Napi::Promise::Deferred::New(env);
   const uint64_t id = nextId_++;
-  device_->enqueue(std::move(program), steps, std::move(inputs), continues,
+  device_->enqueue(std::move(program), steps, std::move(inputs), options,
                    [this, id](std::unique_ptr<Run> run) { finished(id, std::move(run)); });
   if (pending_.empty()) {
     channel_.Ref(env);
@@ -100,6 +100,12 @@ Napi::Value Host::toOutcome(Napi::Env env, const Run &run) {
   Napi::Object outcome = Napi::Object::New(env);
   outcome.Set("steps", static_cast<double>(run.completed));
   outcome.Set("results", Napi::Uint8Array::New(env, bytes, buffer, 0));
+  if (run.options.timed) {
+    const size_t count = run.completed * run.program->image().ops.size();
+    const Napi::Float64Array seconds = Napi::Float64Array::New(env, count);
+    for (size_t i = 0; i < count; i++) const_cast<Napi::Float64Array &>(seconds)[i] = run.seconds[i];
+    outcome.Set("seconds", seconds);
+  }
   return outcome;
 }
 

@@ -21,8 +21,8 @@ class Host : public std::enable_shared_from_this<Host> {
 
   Device &device() const { return *device_; }
   Napi::Promise run(Napi::Env env, std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs,
-                    bool continues);
-  static Napi::Value toOutcome(Napi::Env env, const Run &run);  // { steps, results }
+                    RunOptions options);
+  static Napi::Value toOutcome(Napi::Env env, const Run &run);  // { steps, results, seconds if timed }
 
  private:
   struct Done {

@@ -5,8 +5,7 @@ namespace gradline::addon {
 
 Napi::Function NativeProgram::define(Napi::Env env) {
   return DefineClass(env, kName,
-                     {InstanceMethod("plan", &NativeProgram::checked<&NativeProgram::plan>),
-                      InstanceMethod("run", &NativeProgram::checked<&NativeProgram::run>),
+                     {InstanceMethod("run", &NativeProgram::checked<&NativeProgram::run>),
                       InstanceMethod("runSync", &NativeProgram::checked<&NativeProgram::runSync>),
                       InstanceMethod("stop", &NativeProgram::checked<&NativeProgram::stop>),
                       InstanceMethod("release", &NativeProgram::checked<&NativeProgram::release>)});
@@ -47,17 +46,11 @@ std::vector<uint8_t> NativeProgram::gatherInputs(const Napi::Value &value) const
   return inputs;
 }
 
-Napi::Value NativeProgram::plan(const Napi::CallbackInfo &info) {
-  const Program &program = *alive();
-  const double last = static_cast<double>(program.image().ops.size()) - 1;
-  return Napi::String::New(info.Env(), program.plan(toInteger(info[0], "op", 0, last)));
-}
-
 Napi::Value NativeProgram::run(const Napi::CallbackInfo &info) {
   const uint64_t steps = toInteger(info[0], "steps", 0, 0x1p31);
   std::vector<uint8_t> inputs = gatherInputs(info[1]);
-  const bool continues = info[2].ToBoolean();
-  return content.host->run(info.Env(), alive(), steps, std::move(inputs), continues);
+  const RunOptions options = {.continues = info[2].ToBoolean(), .timed = info[3].ToBoolean()};
+  return content.host->run(info.Env(), alive(), steps, std::move(inputs), options);
 }
 
 Napi::Value NativeProgram::runSync(const Napi::CallbackInfo &info) {

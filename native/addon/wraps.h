@@ -121,7 +121,6 @@ class NativeProgram : public Wrap<NativeProgram, ProgramContent> {
  private:
   const std::shared_ptr<Program> &alive() const;
   std::vector<uint8_t> gatherInputs(const Napi::Value &value) const;
-  Napi::Value plan(const Napi::CallbackInfo &info);
   Napi::Value run(const Napi::CallbackInfo &info);
   Napi::Value runSync(const Napi::CallbackInfo &info);
   Napi::Value stop(const Napi::CallbackInfo &info);

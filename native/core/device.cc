@@ -159,9 +159,13 @@ std::shared_ptr<Program> Device::load(const uint8_t *bytes, size_t size,
 
 // ---- Runs
 
-void Device::enqueue(std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs, bool continues,
+void Device::enqueue(std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs, RunOptions options,
                      Finished finished) {
   requireOpen();
+  const uint64_t timesBytes = options.timed ? program->image().ops.size() * sizeof(double) : 0;
+  if (timesBytes > 0 && steps > kMaxResultBytes / timesBytes) {
+    throw Error(ErrorCode::argument, "the times of " + std::to_string(steps) + " steps exceed 1 GiB; profile fewer");
+  }
   const uint64_t resultBytes = program->resultBytes();
   if (resultBytes > 0 && steps > kMaxResultBytes / resultBytes) {
     throw Error(ErrorCode::argument, "the results of " + std::to_string(steps) + " steps of " +
@@ -170,7 +174,8 @@ void Device::enqueue(std::shared_ptr<Program> program, uint64_t steps, std::vect
   auto run = std::make_unique<Run>();
   run->steps = steps;
   run->inputs = std::move(inputs);
-  run->continues = continues;
+  run->options = options;
+  run->seconds.resize(steps * timesBytes / sizeof(double));
   run->results.reset(new (std::nothrow) uint8_t[steps * resultBytes + 1]);
   if (!run->results) {
     throw Error(ErrorCode::memory, "out of memory: no " + std::to_string(steps * resultBytes) + " bytes for results");
@@ -189,7 +194,7 @@ void Device::enqueue(std::shared_ptr<Program> program, uint64_t steps, std::vect
 
 std::unique_ptr<Run> Device::runAndWait(std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs) {
   std::promise<std::unique_ptr<Run>> promise;
-  enqueue(std::move(program), steps, std::move(inputs), false,
+  enqueue(std::move(program), steps, std::move(inputs), {},
           [&promise](std::unique_ptr<Run> run) { promise.set_value(std::move(run)); });
   return promise.get_future().get();
 }
@@ -271,7 +276,7 @@ void Device::waitForWork() {
 void Device::execute(Run &run) {
   Program &program = *run.program;
   const auto stopped = [&] { return program.stops_.load(std::memory_order_acquire) != run.stopsBefore; };
-  if (run.continues && program.failed_) return;
+  if (run.options.continues && program.failed_) return;
   program.failed_ = false;
   if (!stopped()) {
     const std::lock_guard lock(backendLock_);
@@ -291,7 +296,8 @@ void Device::execute(Run &run) {
     }
     const std::lock_guard lock(backendLock_);
     program.status_ = RunStatus{};
-    backend_.step(program.executable_.handle(), &program.status_);
+    double *seconds = run.options.timed ? run.seconds.data() + run.completed * program.image_.ops.size() : nullptr;
+    backend_.step(program.executable_.handle(), &program.status_, seconds);
     if (program.status_.fault != 0) {
       run.error = program.fault(run.completed);
       program.failed_ = true;

@@ -17,15 +17,22 @@
 
 namespace gradline {
 
+struct RunOptions {
+  bool continues = false;  // does nothing when the run of this program before it failed
+  bool timed = false;      // takes the time of every op
+};
+
 struct Run {
   std::shared_ptr<Program> program;
   uint64_t steps = 0;
   std::vector<uint8_t> inputs;  // all input values, one after the other, in the order of the program
   uint64_t stopsBefore = 0;     // stops that were asked for before this run was queued
-  bool continues = false;       // does nothing when the run of this program before it failed
+  RunOptions options;
 
-  // Outcome: `results` holds resultBytes of the program for each completed step.
+  // Outcome: `results` holds resultBytes of the program for each completed step; a timed run has the seconds of each
+  // op for each completed step.
   std::unique_ptr<uint8_t[]> results;
+  std::vector<double> seconds;
   uint64_t completed = 0;
   std::optional<Error> error;
 };
@@ -55,7 +62,7 @@ class Device : public std::enable_shared_from_this<Device> {
   // Queues a run; `inputs` has exactly inputBytes of the program. `finished` is called once, on the runner thread,
   // after the program's storages are free again. Throws Error (argument, memory, closed).
   using Finished = std::function<void(std::unique_ptr<Run>)>;
-  void enqueue(std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs, bool continues,
+  void enqueue(std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs, RunOptions options,
                Finished finished);
   // Queues a run and waits until it is done.
   std::unique_ptr<Run> runAndWait(std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs);

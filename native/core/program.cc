@@ -22,8 +22,9 @@ Measure Executable::measure() const {
   for (const RegionRecord &region : image_.regions) measure.regions.push_back(region.bytes);
   measure.workspace = device_.backend_.workspace(handle_);
   for (uint32_t op = 0; op < image_.ops.size(); op++) {
-    const char *plan = device_.backend_.plan(handle_, op);
-    measure.plans.emplace_back(plan ? plan : "");
+    const OpPlan plan = device_.backend_.plan(handle_, op);
+    measure.plans.emplace_back(plan.text ? plan.text : "");
+    measure.threads.push_back(plan.threads);
   }
   return measure;
 }

@@ -38,7 +38,8 @@ class Storage : public Resource {
 struct Measure {
   std::vector<uint64_t> regions;  // bytes by region, in the order of the program
   uint64_t workspace = 0;
-  std::vector<std::string> plans;  // kernel and threads by op
+  std::vector<std::string> plans;  // by op: kernel and threads as text
+  std::vector<int32_t> threads;    // by op
 };
 
 // An image compiled by the backend of a device; executables end before the ops they point to.
@@ -62,7 +63,6 @@ class Program : public Resource {
   uint64_t bytes() const { return ownedBytes_; }  // owned regions and workspace
   uint64_t resultBytes() const { return resultBytes_; }
   const Image &image() const { return image_; }
-  const std::string &plan(size_t op) const { return measure_.plans[op]; }  // op < image().ops.size()
   uint64_t inputBytes() const { return inputBytes_; }
 
   // The running run and all queued ones of this program end at the next step boundary.

@@ -48,10 +48,11 @@ struct Executable {
   Op *ops;
   uint32_t count;
   std::vector<Task> tasks;
-  std::vector<std::string> plans;  // by op
-  size_t shared = 0;               // bytes at the front of the workspace, used by one op after the other
-  size_t scratch = 0;              // bytes of each thread behind it
-  int threads = 1;                 // of the widest task
+  std::vector<std::string> plans;  // by op, as is
+  std::vector<int> opThreads;
+  size_t shared = 0;   // bytes at the front of the workspace, used by one op after the other
+  size_t scratch = 0;  // bytes of each thread behind it
+  int threads = 1;     // of the widest task
   char *scratchMemory = nullptr;
   RunStatus *status = nullptr;
 };
@@ -200,6 +201,7 @@ void *compile(void *device, Op *ops, uint32_t opCount, Numerics numerics, ErrorT
     text.append(1, ' ').append(isRef ? "ref" : d->isa->name).append(1, ' ').append(count(widest, "thread"));
     if (!isRef) text.append(1, ' ').append(units).append(units == "1" ? " unit" : " units");
     exe->plans.push_back(std::move(text));
+    exe->opThreads.push_back(widest);
   }
   return exe.release();
 } catch (const std::exception &e) {
@@ -230,19 +232,26 @@ void runShare(const void *context, int t, int threads) {
   task.run(*task.op, begin, end, shared->exe->scratchMemory + shared->exe->scratch * static_cast<size_t>(t));
 }
 
-void step(void *executable, RunStatus *status) {
+void step(void *executable, RunStatus *status, double *seconds) {
+  using Clock = std::chrono::steady_clock;
   auto *exe = static_cast<Executable *>(executable);
   const FlushDenormals flush;
   if (exe->status != status) {
     exe->status = status;
     for (uint32_t i = 0; i < exe->count; i++) exe->ops[i].status = status;
   }
+  Clock::time_point began = seconds ? Clock::now() : Clock::time_point{};
   for (const Task &task : exe->tasks) {
     if (task.threads == 1) {
       task.run(*task.op, 0, task.units, exe->scratchMemory);
     } else {
       const Shared shared = {&task, exe};
       exe->device->team.run(task.threads, runShare, &shared);
+    }
+    if (seconds && task.endsOp) {
+      const Clock::time_point now = Clock::now();
+      seconds[task.op->index] = std::chrono::duration<double>(now - began).count();
+      began = now;
     }
     if (task.endsOp && __atomic_load_n(&status->fault, __ATOMIC_ACQUIRE) != 0) return;
   }
@@ -265,8 +274,9 @@ double peak(void *device, double seconds) {
 
 void park(void *device) { static_cast<Device *>(device)->team.park(); }
 
-const char *plan(const void *executable, uint32_t op) {
-  return static_cast<const Executable *>(executable)->plans[op].c_str();
+OpPlan plan(const void *executable, uint32_t op) {
+  const auto *exe = static_cast<const Executable *>(executable);
+  return {exe->plans[op].c_str(), exe->opThreads[op]};
 }
 
 void destroy(void *executable) { delete static_cast<Executable *>(executable); }

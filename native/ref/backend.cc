@@ -1,5 +1,6 @@
 // The `ref` backend: runs the oracle's kernels one after the other on the calling thread. It is the meaning of a
 // program and the only backend for fp64; it has no plans, no workspace and no threads of its own.
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <new>
@@ -46,19 +47,26 @@ void *compile(void *, Op *ops, uint32_t count, Numerics numerics, ErrorText *err
 size_t workspace(const void *) { return 0; }
 void bind(void *, void *) {}
 
-void step(void *executable, RunStatus *status) {
+void step(void *executable, RunStatus *status, double *seconds) {
+  using Clock = std::chrono::steady_clock;
   const Executable &program = *static_cast<Executable *>(executable);
+  Clock::time_point began = seconds ? Clock::now() : Clock::time_point{};
   for (uint32_t i = 0; i < program.count && status->fault == 0; i++) {
     Op &op = program.ops[i];
     op.status = status;
     program.table[static_cast<uint32_t>(op.code)](op);
+    if (seconds) {
+      const Clock::time_point now = Clock::now();
+      seconds[i] = std::chrono::duration<double>(now - began).count();
+      began = now;
+    }
   }
 }
 
 void park(void *) {}
 double peak(void *, double) { return 0; }
-const char *plan(const void *executable, uint32_t) {
-  return static_cast<const Executable *>(executable)->table == f64 ? "ref f64" : "ref f32";
+OpPlan plan(const void *executable, uint32_t) {
+  return {static_cast<const Executable *>(executable)->table == f64 ? "ref f64" : "ref f32", 1};
 }
 void destroy(void *executable) { delete static_cast<Executable *>(executable); }
 
