@@ -1,14 +1,21 @@
 // Builds what is out of date: the native core (CMake), the cuBLAS binding (gyp, where there is something to bind) and the
-// TypeScript. `npm run build -- [native|cublas|types ...] [--cublas] [--sanitize]`; without names, all three.
+// TypeScript. `npm run build -- [native|cublas|types|replay ...] [--cublas] [--sanitize]`; without names, the first three.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { Failure, filesBelow, isMain, main, root, runNode, say, which } from './common.mjs'
 
-/** build-core/Release/gradline.node, or build-sanitize/RelWithDebInfo/gradline.node. */
-function buildNative(sanitize) {
-  const folder = sanitize ? 'build-sanitize' : 'build-core'
+/** Builds of the native core by what watches over them. */
+const folders = { none: 'build-core', address: 'build-sanitize', thread: 'build-tsan' }
+const sanitizers = { address: 'address,undefined', thread: 'thread' }
+
+/**
+ * The addon, build-core/Release/gradline.node or build-sanitize/RelWithDebInfo/gradline.node, or the program `replay` in the
+ * same folders.
+ */
+function buildNative(sanitize, target) {
+  const folder = folders[sanitize ?? 'none']
   const cache = join(root, folder, 'CMakeCache.txt')
   if (existsSync(cache)) {
     // Start afresh where CMake would refuse: the folder has moved, Ninja came or went, or the first configuration failed.
@@ -23,7 +30,8 @@ function buildNative(sanitize) {
   }
   const options = ['--out', folder, '--log-level', 'warn', '--parallel', String(availableParallelism())]
   options.push('--config', sanitize ? 'RelWithDebInfo' : 'Release')
-  if (sanitize) options.push('--CDGRADLINE_SANITIZE=ON')
+  if (sanitize) options.push(`--CDGRADLINE_SANITIZE=${sanitizers[sanitize]}`)
+  options.push('--target', target)
   // `build`, not `compile`: the latter answers a compile error with a second, full build.
   runNode('node_modules/cmake-js/bin/cmake-js', ['build', ...options])
 }
@@ -70,9 +78,16 @@ function buildTypes() {
 
 const parts = ['native', 'cublas', 'types']
 
-/** Builds the named parts. `quiet` leaves out the line about a part that was skipped. */
-export function build(names = parts, { cublas = false, sanitize = false, quiet = false } = {}) {
-  if (names.includes('native')) buildNative(sanitize)
+/** Where `build(['replay'], { sanitize })` leaves its program. */
+export const replayProgram = (sanitize) => join(root, folders[sanitize ?? 'none'], 'replay')
+
+/**
+ * Builds the named parts, the native ones with the sanitizers 'address' (with undefined behaviour) or 'thread' if asked for.
+ * `quiet` leaves out the line about a part that was skipped.
+ */
+export function build(names = parts, { cublas = false, sanitize = undefined, quiet = false } = {}) {
+  if (names.includes('native')) buildNative(sanitize, 'gradline')
+  if (names.includes('replay')) buildNative(sanitize, 'replay')
   if (names.includes('cublas')) buildCublas({ asked: cublas, quiet })
   if (names.includes('types')) buildTypes()
 }
@@ -80,11 +95,13 @@ export function build(names = parts, { cublas = false, sanitize = false, quiet =
 if (isMain(import.meta.url)) {
   main((args) => {
     const names = args.filter((arg) => !arg.startsWith('-'))
-    const unknown = args.find((arg) => ![...parts, '--cublas', '--sanitize'].includes(arg))
-    if (unknown) throw new Failure(`unknown argument ${unknown}; expected ${parts.join(', ')}, --cublas or --sanitize`)
+    const unknown = args.find((arg) => ![...parts, 'replay', '--cublas', '--sanitize'].includes(arg))
+    if (unknown) {
+      throw new Failure(`unknown argument ${unknown}; expected ${parts.join(', ')}, replay, --cublas or --sanitize`)
+    }
     build(names.length > 0 ? names : parts, {
       cublas: args.includes('--cublas'),
-      sanitize: args.includes('--sanitize'),
+      sanitize: args.includes('--sanitize') ? 'address' : undefined,
     })
   })
 }

@@ -24,6 +24,7 @@ const nativeRooms = [
   { name: 'ref', path: /^native\/ref\//, may: ['contract'] },
   { name: 'core', path: /^native\/core\//, may: ['contract'] },
   { name: 'cpu', path: /^native\/cpu\//, may: ['contract', 'ref'] },
+  { name: 'replay', path: /^native\/replay\//, may: ['contract', 'ref', 'core', 'cpu'] },
   { name: 'cuda', path: /^native\/cuda\//, may: ['contract', 'blas table'], cuda: true },
   { name: 'cublas', path: /^native\/cublas\//, may: ['contract', 'blas table'], napi: true },
   {

@@ -12,7 +12,7 @@ export const test = (args, env = process.env) =>
   status(process.execPath, ['node_modules/vitest/vitest.mjs', 'run', ...args], { env })
 
 /** The environment in which Node can load an addon built with the sanitizers: their run-time libraries must come first. */
-function sanitizedEnvironment() {
+export function sanitizedEnvironment() {
   const find = (name) =>
     execFileSync(process.env.CXX ?? 'c++', [`-print-file-name=${name}`], { encoding: 'utf8' }).trim()
   return {
@@ -28,7 +28,7 @@ if (isMain(import.meta.url)) {
   main((args) => {
     setup()
     if (!args.includes('--sanitize')) return test(args)
-    build(['native'], { sanitize: true })
+    build(['native'], { sanitize: 'address' })
     return test(
       args.filter((arg) => arg !== '--sanitize'),
       sanitizedEnvironment(),

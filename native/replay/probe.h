@@ -1,0 +1,36 @@
+// A backend with an observer in between: the same table, but steps pass through functions of known names, what they
+// allocate and what is copied is counted, and memory that a program owns begins as NaN instead of zero.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "../abi.h"
+
+namespace gradline::replay {
+
+// Since resetCounts(), over all devices.
+struct Counts {
+  uint64_t steps;
+  uint64_t allocations;    // from the beginning of the first step to the end of the last
+  uint64_t read, written;  // bytes copied out of and into the memory of devices
+};
+
+// "ref", "cpu", or the path of a library that exports `extern "C" const gradline::Backend *gradline_backend()`. One at
+// a time. Throws Error (argument, backend).
+const Backend &probed(const std::string &nameOrPath);
+
+void resetCounts();
+Counts counts();
+
+// Steps run inside gradline_replay_step while this is on, else inside gradline_replay_warm_up: callgrind's
+// --toggle-collect goes by the name.
+void measureSteps(bool on);
+
+// Does nothing; callgrind's --dump-after goes by its name, gradline_replay_case_done.
+extern "C" void gradline_replay_case_done();
+
+// Of the next allocations, in their order, those that begin as bytes 0xff: a NaN, -1 or 255 where something is read
+// before it is written. Those after them begin as the backend makes them.
+void poisonNext(std::vector<bool> which);
+
+}  // namespace gradline::replay
