@@ -10,6 +10,8 @@ import { openCeilings } from './ceiling.js'
 import { type Comparison, compareCounts, compareEntries, comparePairs, describe, keyOf, report } from './compare.js'
 import { kernels } from './kernels.js'
 import { type Build, type Case, type Entry, type Fact, type Library, measure } from './measure.js'
+import { findPeers } from './peers/find.js'
+import { openPeers, type Peers } from './peers/peers.js'
 import { memory, steps } from './steps.js'
 import { sizes, whole } from './whole.js'
 
@@ -20,6 +22,7 @@ const help = `npm run bench -- [suite] [options]
   --json FILE        write the figures
   --compare FILE     tell what changed against a file of --json
   --compare FOLDER   measure another built checkout in turn with this one
+  --peers            other libraries of this machine do the same work in the same rounds; without --quick also compiled
   --slow NAME:5      self-test: entries of that name wait 5 % longer; without --compare this build is its own opponent`
 
 interface Report {
@@ -29,6 +32,8 @@ interface Report {
   readonly rounds: number
   /** Load average before and after. */
   readonly load: readonly [number, number]
+  /** Names, versions and variants of the peers. */
+  readonly peers?: readonly string[]
   readonly entries: readonly Entry[]
 }
 
@@ -49,6 +54,7 @@ function settings() {
       rounds: { type: 'string' },
       json: { type: 'string' },
       compare: { type: 'string' },
+      peers: { type: 'boolean', default: false },
       slow: { type: 'string' },
     },
   })
@@ -73,18 +79,38 @@ function settings() {
 const cores = availableParallelism()
 const threadCounts = cores > 1 ? [1, cores] : [1]
 
-function row({ name, threads, value, unit, median, ofPeak, ceiling, disturbed }: Entry): string {
+function row(entry: Entry): string {
+  const { name, threads, value, unit, median, ofPeak, ceiling, disturbed, peer, ratio } = entry
   const share = ofPeak === undefined ? '' : `${(100 * ofPeak).toFixed(0).padStart(4)} % of ${ceiling}`
   const middle = median === undefined ? '' : `median ${median.toPrecision(3)}`
   const note = disturbed ? `  (${disturbed} disturbed)` : ''
+  const rival = ratio === undefined ? '' : `  ${ratio.toFixed(2)}x ${peer}`
   const figure = unit === 'bytes' ? value.toLocaleString('en') : value.toPrecision(3)
-  return `${name.padEnd(62)} ${String(threads).padStart(2)} ${figure.padStart(11)} ${unit.padEnd(8)} ${middle.padEnd(14)}${share}${note}`
+  return `${name.padEnd(62)} ${String(threads).padStart(2)} ${figure.padStart(11)} ${unit.padEnd(8)} ${middle.padEnd(14)}${share}${note}${rival}`
+}
+
+async function entryOfFact({ name, unit, task, read, unshared }: Fact, build: Build, peers?: Peers): Promise<Entry> {
+  const value = read(build)
+  const whole = unshared?.(build)
+  const rivals = task && peers ? await peers.bytes(task) : []
+  const [least] = rivals.toSorted((a, b) => a.bytes - b.bytes)
+  return {
+    ...{ name, value, unit, threads: 1 },
+    ...(whole && { ofPeak: value / whole, ceiling: 'memory without sharing', peak: whole }),
+    ...(least && {
+      peer: least.peer,
+      peerValue: least.bytes,
+      ratio: least.bytes / value,
+      peers: Object.fromEntries(rivals.map(({ peer, bytes }) => [peer, { mode: '', value: bytes }])),
+    }),
+  }
 }
 
 async function run(): Promise<void> {
   const options = settings()
   if (options.help) return console.log(help)
   const { quick, only, rounds, slow } = options
+  const peers: Peers | undefined = options.peers ? await openPeers(findPeers(own, !quick)) : undefined
   const wanted = (item: { name: string; threads: number }): boolean => only.test(keyOf(item))
   const cases: Case[] = [
     ...threadCounts.flatMap((threads) => [...kernels(threads), ...steps(threads)]),
@@ -104,6 +130,7 @@ async function run(): Promise<void> {
   }
   const atStart = load()
   console.log(`${machine.device}, ${machine.cpu}, ${cores} cores; Node ${process.version}; load ${atStart.toFixed(2)}`)
+  if (peers) console.log(`peers: ${peers.names.join('; ')}`)
   console.log(`best of ${rounds} rounds\n`)
 
   const entries: Entry[] = []
@@ -129,7 +156,8 @@ async function run(): Promise<void> {
     await attempt(keyOf(item), async () => {
       const slowdown = slow?.pattern.test(keyOf(item)) ? slow.share : 0
       const seconds = quick ? 0.012 : 0.03
-      const measured = await measure(item, build, { rounds, seconds, ceilings, other, slowdown })
+      const opponents = item.task && peers ? await peers.invite(item.task, item.threads) : []
+      const measured = await measure(item, build, { rounds, seconds, ceilings, other, slowdown, opponents })
       const earlier = known.get(keyOf(item))
       const comparison = measured.other
         ? comparePairs(measured.entry, measured.other, measured.openings)
@@ -137,14 +165,16 @@ async function run(): Promise<void> {
       add(measured.entry, comparison)
     })
   }
-  for (const { name, unit, read } of facts) {
-    await attempt(name, () => {
-      const entry: Entry = { name, value: read(build), unit, threads: 1 }
+  for (const fact of facts) {
+    const { name, read } = fact
+    await attempt(name, async () => {
+      const entry = await entryOfFact(fact, build, peers)
       const earlier = other ? read(other) : known.get(keyOf(entry))?.value
       add(entry, earlier === undefined ? undefined : compareCounts(entry, earlier))
     })
   }
   await ceilings.close()
+  peers?.close()
 
   console.log(`\nload ${atStart.toFixed(2)} before, ${load().toFixed(2)} after`)
   if (comparisons.length > 0) console.log(`\ntime now over time before: ${report(comparisons)}`)
@@ -153,7 +183,15 @@ async function run(): Promise<void> {
     process.exitCode = 1
   }
   if (options.json) {
-    const written: Report = { format: 1, machine, node: process.version, rounds, load: [atStart, load()], entries }
+    const written: Report = {
+      format: 1,
+      machine,
+      node: process.version,
+      rounds,
+      load: [atStart, load()],
+      entries,
+      ...(peers && { peers: peers.names }),
+    }
     const file = resolve(process.env.INIT_CWD ?? '.', options.json)
     statSync(dirname(file))
     writeFileSync(file, `${JSON.stringify(written, rounded, 1)}\n`)
