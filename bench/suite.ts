@@ -10,6 +10,7 @@ import { openCeilings } from './ceiling.js'
 import { type Comparison, compareCounts, compareEntries, comparePairs, describe, keyOf, report } from './compare.js'
 import { kernels } from './kernels.js'
 import { type Build, type Case, type Entry, type Fact, type Library, measure } from './measure.js'
+import { checkPeers } from './peers/check.js'
 import { findPeers } from './peers/find.js'
 import { openPeers, type Peers } from './peers/peers.js'
 import { memory, steps } from './steps.js'
@@ -110,7 +111,11 @@ async function run(): Promise<void> {
   const options = settings()
   if (options.help) return console.log(help)
   const { quick, only, rounds, slow } = options
-  const peers: Peers | undefined = options.peers ? await openPeers(findPeers(own, !quick)) : undefined
+  const build = await buildOf(own)
+  if (options.peers) {
+    peers = await openPeers(findPeers(own, !quick))
+    await checkPeers(build.lib, peers)
+  }
   const wanted = (item: { name: string; threads: number }): boolean => only.test(keyOf(item))
   const cases: Case[] = [
     ...threadCounts.flatMap((threads) => [...kernels(threads), ...steps(threads)]),
@@ -120,7 +125,6 @@ async function run(): Promise<void> {
   const before = options.file ? (JSON.parse(readFileSync(options.file, 'utf8')) as Report) : undefined
   const known = new Map(before?.entries.map((entry) => [keyOf(entry), entry]))
 
-  const build = await buildOf(own)
   const other = options.folder ? await buildOf(options.folder) : undefined
   const load = (): number => loadavg()[0] as number
   const machine = {
@@ -174,7 +178,6 @@ async function run(): Promise<void> {
     })
   }
   await ceilings.close()
-  peers?.close()
 
   console.log(`\nload ${atStart.toFixed(2)} before, ${load().toFixed(2)} after`)
   if (comparisons.length > 0) console.log(`\ntime now over time before: ${report(comparisons)}`)
@@ -198,12 +201,16 @@ async function run(): Promise<void> {
   }
 }
 
+let peers: Peers | undefined
+
 // Six digits are more than any of these is worth.
 const rounded = (_: string, value: unknown): unknown =>
   typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value
 
-await run().catch((error: unknown) => {
-  if (!(error instanceof Error) || error instanceof TypeError) throw error
-  console.error(`bench: ${error.message}`)
-  process.exitCode = 1
-})
+await run()
+  .catch((error: unknown) => {
+    if (!(error instanceof Error) || error instanceof TypeError) throw error
+    console.error(`bench: ${error.message}`)
+    process.exitCode = 1
+  })
+  .finally(() => peers?.close())

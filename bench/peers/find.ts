@@ -95,10 +95,29 @@ function torch(script: string, build: string, compiles: boolean): Start[] {
   ]
 }
 
+function onnxruntime(root: string, build: string): Start[] {
+  const folder = join(build, 'npm')
+  const name = 'onnxruntime-node'
+  if (!existsSync(join(folder, 'node_modules', name))) {
+    console.log(`installing ${name} into build-peers/npm`)
+    mkdirSync(folder, { recursive: true })
+    // Its script would only fetch what serves graphics cards.
+    const args = ['install', '--ignore-scripts', '--no-save', '--no-package-lock', '--prefix', folder, name]
+    if (!works('npm', args)) return left(name, 'npm cannot install it')
+  }
+  const script = join(root, 'build-examples/bench/peers/onnxruntime_peer.js')
+  const kinds = ['inference'] as const
+  return [{ command: process.execPath, args: [script, folder], env: {}, variant: '', kinds, compiles: false }]
+}
+
 /** Ways to start the peers of this machine. `compiles`: also in modes that take minutes to prepare. */
 export function findPeers(root: string, compiles: boolean): Start[] {
   const build = join(root, 'build-peers')
   mkdirSync(build, { recursive: true })
   const sources = join(root, 'bench/peers')
-  return [...blas(join(sources, 'blas.cc'), build), ...torch(join(sources, 'torch_peer.py'), build, compiles)]
+  return [
+    ...blas(join(sources, 'blas.cc'), build),
+    ...torch(join(sources, 'torch_peer.py'), build, compiles),
+    ...onnxruntime(root, build),
+  ]
 }

@@ -53,9 +53,11 @@ interface Answer {
 
 /** Worker threads of the peers spin for some milliseconds after their work; the next to be measured shall not notice. */
 const settling = 10
-/** Every mode is tried so often, for so many seconds, before the fastest goes into the rounds. */
+/** Every mode is tried so often, for at least so many seconds, before the fastest goes into the rounds. */
 const trials = 3
 const trialSeconds = 0.02
+/** One trial is enough of what takes so long. */
+const longSeconds = 0.1
 /** No second trial for what took so many times as long as the fastest. */
 const hopeless = 1.5
 
@@ -124,14 +126,21 @@ export async function openPeers(starts: readonly Start[]): Promise<Peers> {
         for (const mode of modes) {
           const time = async (seconds: number): Promise<number> => {
             const answer = await contender.ask({ ...base, ask: 'time', mode, seconds })
-            return answer.iterations && answer.seconds ? answer.seconds / answer.iterations : Number.NaN
+            if (answer.iterations && answer.seconds) return answer.seconds / answer.iterations
+            throw new Error(`${contender.name}, ${mode}: ${answer.unsupported}`)
           }
           const known = fastest.get(contender.name)
-          let seconds = await time(trialSeconds)
-          for (let i = 1; i < trials && !(known && seconds > hopeless * known.seconds); i++) {
-            seconds = Math.min(seconds, await time(trialSeconds))
+          let seconds = Number.POSITIVE_INFINITY
+          try {
+            for (let i = 0; i < trials; i++) {
+              seconds = Math.min(seconds, await time(trialSeconds))
+              if (seconds > longSeconds || (known && seconds > hopeless * known.seconds)) break
+            }
+          } catch (error) {
+            console.log(`left out: ${(error as Error).message}`)
+            continue
           }
-          if (Number.isNaN(seconds) || (known && known.seconds <= seconds)) continue
+          if (known && known.seconds <= seconds) continue
           const names = [mode, contender.start.variant].filter((name) => name !== '')
           fastest.set(contender.name, { peer: contender.name, mode: names.join(', '), time, seconds })
         }
