@@ -4,6 +4,7 @@
 import type { Tensor } from 'gradline'
 import type { Build, Case, Library, Work } from './measure.js'
 import { timed } from './measure.js'
+import type { ConvTask, MatmulTask, Task } from './peers/task.js'
 import { stream } from './stats.js'
 
 /** Numbers in +-0.5, the same in every run. */
@@ -44,19 +45,25 @@ type Rated = Pick<Case, 'unit' | 'ceiling' | 'amount'>
 const operations = (amount: number): Rated => ({ unit: 'GFLOP/s', ceiling: 'multiply-adds', amount })
 const bytes = (amount: number): Rated => ({ unit: 'GB/s', ceiling: 'copy bandwidth', amount })
 
-function kernelCase(name: string, threads: number, quick: boolean, rated: Rated, kernel: Kernel): Case {
-  return { name, threads, quick, ...rated, open: (build) => programOf(build, threads, kernel) }
+function kernelCase(name: string, threads: number, quick: boolean, rated: Rated, kernel: Kernel, task?: Task): Case {
+  return { name, threads, quick, ...rated, task, open: (build) => programOf(build, threads, kernel) }
 }
 
-/** 'NN': both as they lie; 'NT': b [n, k] read transposed, as in the gradient of inputs; 'TN': a [k, m], of weights. */
-function matmul(m: number, k: number, n: number, form: string, threads: number, quick: boolean): Case {
+function matmul(m: number, k: number, n: number, form: MatmulTask['form'], threads: number, quick: boolean): Case {
   const [transposeA, transposeB] = [form === 'TN', form === 'NT']
-  return kernelCase(`matmul ${m}x${k}x${n} ${form}`, threads, quick, operations(2 * m * k * n), ({ ops }, value) => [
-    ops.matmul(transposeA ? value(k, m) : value(m, k), transposeB ? value(n, k) : value(k, n), {
-      transposeA,
-      transposeB,
-    }),
-  ])
+  return kernelCase(
+    `matmul ${m}x${k}x${n} ${form}`,
+    threads,
+    quick,
+    operations(2 * m * k * n),
+    ({ ops }, value) => [
+      ops.matmul(transposeA ? value(k, m) : value(m, k), transposeB ? value(n, k) : value(k, n), {
+        transposeA,
+        transposeB,
+      }),
+    ],
+    { kind: 'matmul', m, k, n, form },
+  )
 }
 
 const squares = [256, 512, 1024, 2048]
@@ -66,11 +73,12 @@ const layers: readonly (readonly [number, number])[] = [
   [512, 256],
   [256, 10],
   [1024, 1024],
+  [4096, 1024],
 ]
 
 function matmuls(threads: number): Case[] {
   return [
-    ...squares.flatMap((n) => ['NN', 'NT', 'TN'].map((form) => matmul(n, n, n, form, threads, n < 2048))),
+    ...squares.flatMap((n) => (['NN', 'NT', 'TN'] as const).map((form) => matmul(n, n, n, form, threads, n < 2048))),
     ...batches.flatMap((batch) =>
       layers.flatMap(([inputs, units]) => [
         matmul(batch, inputs, units, 'NN', threads, batch === 32 || batch === 128),
@@ -81,33 +89,43 @@ function matmuls(threads: number): Case[] {
   ]
 }
 
-const images = [
+type Image = Omit<ConvTask, 'kind' | 'part'>
+
+const images: readonly Image[] = [
   { batch: 100, side: 28, kernel: 5, from: 1, to: 30, padding: 'valid' },
+  { batch: 64, side: 32, kernel: 3, from: 3, to: 32, padding: 'same' },
   { batch: 64, side: 28, kernel: 3, from: 16, to: 32, padding: 'same' },
+  { batch: 64, side: 16, kernel: 3, from: 32, to: 64, padding: 'same' },
   { batch: 16, side: 32, kernel: 3, from: 64, to: 64, padding: 'same' },
-] as const
+]
+
+const parts = ['forward', 'image gradient', 'filter gradient', 'both gradients'] as const
 
 function convolutions(threads: number): Case[] {
-  return images.flatMap(({ batch, side, kernel, from, to, padding }) => {
-    const out = padding === 'same' ? side : side - kernel + 1
-    const name = `conv ${kernel}x${kernel} ${from}->${to} ${side}x${side} b${batch}`
-    const rated = operations(2 * batch * out * out * kernel * kernel * from * to)
-    const image: [number, number, number, number] = [batch, side, side, from]
-    return [
-      kernelCase(`${name} forward`, threads, true, rated, ({ ops }, value) => [
-        ops.conv2d(value(...image), value(kernel, kernel, from, to), { padding }),
-      ]),
+  return images.flatMap((conv) => parts.map((part) => convolution(conv, part, threads)))
+}
+
+function convolution(conv: Image, part: ConvTask['part'], threads: number): Case {
+  const { batch, side, kernel, from, to, padding } = conv
+  const out = padding === 'same' ? side : side - kernel + 1
+  const amount = 2 * batch * out * out * kernel * kernel * from * to
+  return kernelCase(
+    `conv ${kernel}x${kernel} ${from}->${to} ${side}x${side} b${batch} ${part}`,
+    threads,
+    true,
+    operations(part === 'both gradients' ? 2 * amount : amount),
+    (lib, value) => {
+      const [image, filter] = [() => value(batch, side, side, from), () => value(kernel, kernel, from, to)]
+      const result = (): Tensor => value(batch, out, out, to)
+      if (part === 'forward') return [lib.ops.conv2d(image(), filter(), { padding })]
       // The gradient of the image is the transposed convolution of the gradient of the result.
-      kernelCase(`${name} image gradient`, threads, true, rated, ({ ops }, value) => [
-        ops.convTranspose2d(value(batch, out, out, to), value(kernel, kernel, from, to), { padding }),
-      ]),
-      kernelCase(`${name} filter gradient`, threads, true, rated, (lib, value) => {
-        const filter = value(kernel, kernel, from, to)
-        const y = lib.ops.conv2d(value(...image), filter, { padding })
-        return lib.grad(seeded(lib, y, value(batch, out, out, to)), [filter])
-      }),
-    ]
-  })
+      if (part === 'image gradient') return [lib.ops.convTranspose2d(result(), filter(), { padding })]
+      const [x, w] = [image(), filter()]
+      const y = lib.ops.conv2d(x, w, { padding })
+      return lib.grad(seeded(lib, y, result()), part === 'both gradients' ? [x, w] : [w])
+    },
+    { kind: 'conv', part, ...conv },
+  )
 }
 
 /** Bytes an element: forward reads x and writes y, backward reads dy and x and writes dx. */
@@ -130,6 +148,7 @@ function batchNorms(threads: number): Case[] {
         const y = lib.ops.relu(lib.ops.batchNorm(x, gamma, beta).y)
         return [y, ...lib.grad(seeded(lib, y, value(...shape)), [x, gamma, beta])]
       },
+      { kind: 'batchNorm', shape },
     )
   })
 }
@@ -139,24 +158,25 @@ const crossEntropyBytes = 16
 
 function crossEntropies(threads: number): Case[] {
   return [
-    [512, 10],
-    [512, 1000],
-  ].map(([rows, classes]) =>
+    { rows: 512, classes: 10 },
+    { rows: 512, classes: 1000 },
+  ].map(({ rows, classes }) =>
     kernelCase(
       `softmax cross-entropy ${rows}x${classes} forward and backward`,
       threads,
       true,
-      bytes(crossEntropyBytes * (rows as number) * (classes as number)),
+      bytes(crossEntropyBytes * rows * classes),
       (lib, value) => {
-        const scores = value(rows as number, classes as number)
-        const labels = lib.variable([rows as number], {
+        const scores = value(rows, classes)
+        const labels = lib.variable([rows], {
           name: 'labels',
           dtype: 'int32',
-          value: Int32Array.from({ length: rows as number }, (_, i) => i % (classes as number)),
+          value: Int32Array.from({ length: rows }, (_, i) => i % classes),
         })
         const loss = lib.ops.mean(lib.ops.softmaxCrossEntropy(scores, labels).loss)
         return [loss, ...lib.grad(loss, [scores])]
       },
+      { kind: 'crossEntropy', rows, classes },
     ),
   )
 }
@@ -187,6 +207,7 @@ function updates(threads: number): Case[] {
         else ops.momentumUpdate(flat, m, gradient, step, { beta: 0.9, nesterov: false, rateOutside: false })
         return []
       },
+      { kind: 'update', optimizer: kind, parameters },
     )
   return [update('adam', 28), update('momentum', 20)]
 }

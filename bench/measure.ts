@@ -3,6 +3,8 @@
 
 import { loadavg } from 'node:os'
 import type { Ceiling, Ceilings } from './ceiling.js'
+import type { Opponent } from './peers/peers.js'
+import type { Task } from './peers/task.js'
 import { median } from './stats.js'
 
 export type Library = typeof import('gradline')
@@ -27,6 +29,15 @@ export interface Work {
 /** What a share is taken of. 'none' measures the multiply-adds as well, to notice disturbances. */
 export type CeilingKind = 'multiply-adds' | 'copy bandwidth' | 'bare loop' | 'none'
 
+/** What a peer reached in the same rounds. */
+export interface PeerFigure {
+  readonly mode: string
+  readonly value: number
+  readonly median?: number
+  /** Seconds of an iteration, by round. */
+  readonly samples?: readonly number[]
+}
+
 export interface Case {
   readonly name: string
   readonly threads: number
@@ -36,6 +47,8 @@ export interface Case {
   readonly amount: number
   /** False: left out by --quick. */
   readonly quick: boolean
+  /** What it does, in words that peers know. */
+  readonly task?: Task | undefined
   open(build: Build): Work | Promise<Work>
 }
 
@@ -43,7 +56,10 @@ export interface Case {
 export interface Fact {
   readonly name: string
   readonly unit: 'bytes'
+  readonly task?: Task
   read(build: Build): number
+  /** The same without sharing memory between values. */
+  unshared?(build: Build): number
 }
 
 /** What is known of one case; the form of an entry of the JSON file. */
@@ -57,7 +73,7 @@ export interface Entry {
   readonly median?: number
   /** Share of the best ceiling of the same rounds. */
   readonly ofPeak?: number
-  readonly ceiling?: CeilingKind
+  readonly ceiling?: CeilingKind | 'memory without sharing'
   /** Best ceiling, in operations, bytes or iterations per second. */
   readonly peak?: number
   /** Rounds kept although something else ran, since too many had to be repeated. */
@@ -66,6 +82,12 @@ export interface Entry {
   readonly load?: number
   /** Seconds of an iteration, by round. */
   readonly samples?: readonly number[]
+  /** The best peer with its version and mode, its figure, and ours over it: above 1 we are faster, or smaller. */
+  readonly peer?: string
+  readonly peerValue?: number
+  readonly ratio?: number
+  /** All peers by name and version. */
+  readonly peers?: Readonly<Record<string, PeerFigure>>
 }
 
 export interface MeasureOptions {
@@ -75,6 +97,8 @@ export interface MeasureOptions {
   readonly ceilings: Ceilings
   /** Measured in turn with the first build. */
   readonly other?: Build | undefined
+  /** Peers that do the same work in the same rounds. */
+  readonly opponents?: readonly Opponent[]
   /** Share by which the first build is slowed down, for the self-test. */
   readonly slowdown: number
 }
@@ -95,7 +119,7 @@ const quiet = 0.9
 const repeats = 2
 
 export async function measure(item: Case, build: Build, options: MeasureOptions): Promise<Measured> {
-  const { rounds, other } = options
+  const { rounds, other, opponents = [] } = options
   const works: Work[] = []
   const close = (): void => {
     for (const work of works.splice(0)) work.close()
@@ -116,7 +140,7 @@ export async function measure(item: Case, build: Build, options: MeasureOptions)
     const roundsOfOpening = Math.ceil(rounds / openings)
     let opening = 0
 
-    const kept: { seconds: number[]; ceiling: Ceiling; opening: number }[] = []
+    const kept: { seconds: number[]; peers: number[]; ceiling: Ceiling; opening: number }[] = []
     const put: typeof kept = []
     for (let round = 0; kept.length < rounds && round < rounds * (1 + repeats); round++) {
       if (other && round > 0 && round % roundsOfOpening === 0) {
@@ -125,6 +149,11 @@ export async function measure(item: Case, build: Build, options: MeasureOptions)
       }
       const own = works[0] as Work
       const ceiling = await ceilingOf(item, own, iterations, options.ceilings)
+      const peers: number[] = []
+      const meet = async (): Promise<void> => {
+        for (const opponent of opponents) peers.push(await opponent.time(options.seconds))
+      }
+      if (round % 2 === 1) await meet()
       const seconds: number[] = []
       const order = round % 2 === 0 ? works : works.toReversed()
       for (const work of order) {
@@ -132,7 +161,8 @@ export async function measure(item: Case, build: Build, options: MeasureOptions)
         const delay = work === own ? took * options.slowdown : 0
         seconds[works.indexOf(work)] = (took + (delay > 0 ? wait(delay) : 0)) / iterations
       }
-      kept.push({ seconds, ceiling, opening })
+      if (round % 2 === 0) await meet()
+      kept.push({ seconds, peers, ceiling, opening })
       // The best may have been seen only now: rounds that were kept can turn out to be disturbed.
       const best = Math.max(ceiling.undisturbed, ...[...kept, ...put].map(({ ceiling: { mean } }) => mean))
       const disturbed = kept.filter(({ ceiling: { mean } }) => mean < quiet * best)
@@ -146,7 +176,14 @@ export async function measure(item: Case, build: Build, options: MeasureOptions)
     const samples = kept.map(({ seconds }) => seconds[0] as number)
     const peak = Math.max(...kept.map(({ ceiling }) => ceiling.best))
     return {
-      entry: entryOf(item, samples, peak, filled.length),
+      entry: {
+        ...entryOf(item, samples, peak, filled.length),
+        ...against(
+          item,
+          Math.min(...samples),
+          opponents.map(({ peer, mode }, i) => ({ peer, mode, samples: kept.map(({ peers }) => peers[i] as number) })),
+        ),
+      },
       ...(other
         ? { other: kept.map(({ seconds }) => seconds[1] as number), openings: kept.map(({ opening }) => opening) }
         : {}),
@@ -158,21 +195,42 @@ export async function measure(item: Case, build: Build, options: MeasureOptions)
 
 function entryOf(item: Case, samples: readonly number[], peak: number, disturbed: number): Entry {
   const { name, threads, unit, ceiling, amount } = item
-  const scale = { us: 1e6, ms: 1e3, 'GFLOP/s': 1e-9, 'GB/s': 1e-9 }[unit]
-  const value = (seconds: number): number => scale * (unit === 'us' || unit === 'ms' ? seconds : amount / seconds)
   const best = Math.min(...samples)
   const rate = (ceiling === 'bare loop' ? 1 : amount) / best
   return {
     name,
-    value: value(best),
+    value: figureOf(item, best),
     unit,
     threads,
-    median: value(median(samples)),
+    median: figureOf(item, median(samples)),
     ...(ceiling === 'none' ? {} : { ofPeak: rate / peak, ceiling }),
     peak,
     disturbed,
     load: loadavg()[0] as number,
     samples,
+  }
+}
+
+function figureOf({ unit, amount }: Case, seconds: number): number {
+  const scale = { us: 1e6, ms: 1e3, 'GFLOP/s': 1e-9, 'GB/s': 1e-9 }[unit]
+  return scale * (unit === 'us' || unit === 'ms' ? seconds : amount / seconds)
+}
+
+type Rival = Pick<Opponent, 'peer' | 'mode'> & { readonly samples: readonly number[] }
+
+/** Best round against best round. */
+function against(item: Case, own: number, rivals: readonly Rival[]): Partial<Entry> {
+  const bestOf = ({ samples }: Rival): number => Math.min(...samples)
+  const [first] = rivals.toSorted((a, b) => bestOf(a) - bestOf(b))
+  if (!first) return {}
+  const figure = ({ mode, samples }: Rival): PeerFigure => ({
+    ...{ mode, value: figureOf(item, Math.min(...samples)), median: figureOf(item, median(samples)), samples },
+  })
+  return {
+    peer: first.mode ? `${first.peer}, ${first.mode}` : first.peer,
+    peerValue: figureOf(item, bestOf(first)),
+    ratio: bestOf(first) / own,
+    peers: Object.fromEntries(rivals.map((rival) => [rival.peer, figure(rival)])),
   }
 }
 

@@ -1,25 +1,18 @@
 // Whole training steps of small and middle-sized networks, as fit() records them: rows drawn inside, forward, loss, gradients,
 // update. The rate is tiny, so that the weights stay where they began however long the measurement lasts.
 
-import type { Layer, Program } from 'gradline'
+import type { Model, Program } from 'gradline'
 import { numbers } from './kernels.js'
-import type { Build, Case, Fact, Library, Work } from './measure.js'
+import type { Build, Case, Fact, Work } from './measure.js'
 import { timed } from './measure.js'
+import { type LayerOf, layersOf, type NetworkTask, type Optimized, productsOf } from './peers/task.js'
 
-type Optimized = 'sgd' | 'momentum' | 'adam'
-
-export interface Network {
+export interface Network extends NetworkTask {
   readonly name: string
-  readonly input: readonly number[]
-  readonly batch: number
-  readonly classes: number
-  readonly optimizer: Optimized
-  /** Multiply-adds of one sample forward, by layer with weights, first to last. */
-  readonly products: readonly number[]
-  readonly layers: (lib: Library) => Layer[]
+  readonly quick: boolean
 }
 
-export const samples = 2048
+const samples = 2048
 
 /** Dense layers with relu between them, and batch norm before it if asked for. */
 function dense(widths: readonly number[], batch: number, optimizer: Optimized, batchNorm = false): Network {
@@ -27,16 +20,18 @@ function dense(widths: readonly number[], batch: number, optimizer: Optimized, b
   const hidden = units.slice(0, -1)
   const same = hidden.length > 3 && hidden.every((width) => width === hidden[0])
   const short = same ? [inputs, `${hidden.length}x${hidden[0]}`, units.at(-1)] : widths
+  const between: LayerOf[] = batchNorm ? [['batchNorm'], ['relu']] : [['relu']]
   return {
     name: `${short.join('-')}${batchNorm ? ' batch norm' : ''} b${batch} ${optimizer}`,
+    quick: true,
     input: [inputs],
     batch,
     classes: units.at(-1) as number,
     optimizer,
-    products: units.map((width, i) => width * (widths[i] as number)),
-    layers: (lib) => [
-      ...hidden.flatMap((width) => [lib.dense(width), ...(batchNorm ? [lib.batchNorm()] : []), lib.relu()]),
-      lib.dense(units.at(-1) as number),
+    samples,
+    layers: [
+      ...hidden.flatMap((width): LayerOf[] => [['dense', width], ...between]),
+      ['dense', units.at(-1) as number],
     ],
   }
 }
@@ -44,19 +39,35 @@ function dense(widths: readonly number[], batch: number, optimizer: Optimized, b
 /** The network of `gradline mnist`. */
 const mnist: Network = {
   name: 'MNIST network conv5x5x30-pool-100-10 b100 adam',
+  quick: true,
   input: [28, 28, 1],
   batch: 100,
   classes: 10,
   optimizer: 'adam',
-  products: [24 * 24 * 25 * 30, 4320 * 100, 100 * 10],
-  layers: ({ conv2d, relu, maxPool2d, flatten, dense }) => [
-    conv2d(30, 5),
-    relu(),
-    maxPool2d(2),
-    flatten(),
-    dense(100),
-    relu(),
-    dense(10),
+  samples,
+  layers: [['conv', 30, 5, 'valid'], ['relu'], ['maxPool', 2], ['flatten'], ['dense', 100], ['relu'], ['dense', 10]],
+}
+
+const pairOf = (filters: number): LayerOf[] =>
+  [0, 1].flatMap((): LayerOf[] => [['conv', filters, 3, 'same'], ['batchNorm'], ['relu']])
+
+/** After Simonyan and Zisserman (2015), for small images: pairs of convolutions, a global pool instead of big dense layers. */
+const vgg: Network = {
+  name: 'VGG-like 64-64-128-128-256-256 batch norm 32x32x3 b64 momentum',
+  quick: true,
+  input: [32, 32, 3],
+  batch: 64,
+  classes: 10,
+  optimizer: 'momentum',
+  samples: 512,
+  layers: [
+    ...pairOf(64),
+    ['maxPool', 2],
+    ...pairOf(128),
+    ['maxPool', 2],
+    ...pairOf(256),
+    ['globalAveragePool'],
+    ['dense', 10],
   ],
 }
 
@@ -69,17 +80,23 @@ const networks: readonly Network[] = [
   dense([784, 512, 256, 10], 128, 'adam'),
   dense([784, 512, 256, 10], 128, 'momentum', true),
   dense([784, ...Array.from({ length: 8 }, () => 256), 10], 512, 'adam', true),
+  dense([1024, 4096, 4096, 1024, 10], 512, 'momentum'),
   mnist,
+  vgg,
 ]
 
 /** Operations of a step: forward, gradients of weights, and of inputs for all layers but the first. */
-export const operationsOf = ({ batch, products }: Network): number =>
-  2 * batch * products.reduce((sum, product, i) => sum + product * (i === 0 ? 2 : 3), 0)
+export const operationsOf = ({ batch, input, layers }: Network): number =>
+  2 * batch * productsOf(input, layers).reduce((sum, product, i) => sum + product * (i === 0 ? 2 : 3), 0)
+
+const modelOf = ({ lib }: Build, { input, layers }: Network, threads: number): Model =>
+  lib.model(input, layersOf(lib, layers), { device: lib.device('cpu', { threads }) })
 
 /** The step of a network with its weights drawn. */
-export async function stepOf({ lib }: Build, network: Network, threads: number): Promise<Program> {
-  const { input, batch, classes, optimizer } = network
-  const net = lib.model(input, network.layers(lib), { device: lib.device('cpu', { threads }) })
+export async function stepOf(build: Build, network: Network, threads: number): Promise<Program> {
+  const { input, batch, classes, optimizer, samples } = network
+  const { lib } = build
+  const net = modelOf(build, network, threads)
   await net.initialize()
   const size = input.reduce((product, n) => product * n, 1)
   const inputs = lib.variable([samples, ...input], { name: 'inputs', value: numbers(samples * size) })
@@ -110,16 +127,52 @@ async function stepWork(build: Build, network: Network, threads: number): Promis
   }
 }
 
-export const steps = (threads: number): Case[] =>
-  networks.map((network) => ({
-    name: `step ${network.name}`,
-    threads,
-    unit: 'us',
-    ceiling: 'multiply-adds',
-    amount: operationsOf(network),
-    quick: true,
-    open: (build) => stepWork(build, network, threads),
-  }))
+/** Prediction for one batch that lies in memory, batch norm folded into the convolutions. */
+async function inferenceWork(build: Build, network: Network, batch: number, threads: number): Promise<Work> {
+  const { lib } = build
+  const net = modelOf(build, network, threads)
+  await net.initialize()
+  const folded = await lib.foldBatchNorm(net)
+  const shape = [batch, ...network.input]
+  const inputs = lib.variable(shape, { name: 'inputs', value: numbers(shape.reduce((size, n) => size * n, 1)) })
+  const program = folded.program('inference', () => ({ y: folded.apply(inputs, 'predict') }))
+  return {
+    time: (iterations) => timed(() => program.runManySync(iterations)),
+    close: () => program.close(),
+  }
+}
+
+const plain = ({ input, layers, batch, classes, optimizer, samples }: Network): NetworkTask => ({
+  ...{ input, layers, batch, classes, optimizer, samples },
+})
+
+export const steps = (threads: number): Case[] => [
+  ...networks.map(
+    (network): Case => ({
+      name: `step ${network.name}`,
+      threads,
+      unit: 'us',
+      ceiling: 'multiply-adds',
+      amount: operationsOf(network),
+      quick: network.quick,
+      task: { kind: 'step', ...plain(network) },
+      open: (build) => stepWork(build, network, threads),
+    }),
+  ),
+  ...[1, 64].map((batch): Case => {
+    const { input, layers } = vgg
+    return {
+      name: `inference VGG-like 64-64-128-128-256-256 32x32x3 b${batch}`,
+      threads,
+      unit: 'us',
+      ceiling: 'multiply-adds',
+      amount: 2 * batch * productsOf(input, layers).reduce((sum, product) => sum + product, 0),
+      quick: true,
+      task: { kind: 'inference', input, layers, batch },
+      open: (build) => inferenceWork(build, vgg, batch, threads),
+    }
+  }),
+]
 
 export interface Profiled {
   readonly name: string
@@ -143,12 +196,40 @@ export async function profileOf(build: Build, { network, threads }: Profiled): P
 }
 
 /** Bytes of a step, planned before anything is allocated, without the data set of the benchmark. */
-export const memory = (): Fact[] =>
-  networks.map((network) => ({
-    name: `memory of step ${network.name}`,
+export const memory = (): Fact[] => [
+  ...networks.map(
+    (network): Fact => ({
+      name: `memory of step ${network.name}`,
+      unit: 'bytes',
+      read: (build) => {
+        const net = modelOf(build, network, 1)
+        return net.memory({ batchSize: network.batch, optimizer: build.lib[network.optimizer]() }).total
+      },
+    }),
+  ),
+  {
+    name: `activations of step ${vgg.name}`,
     unit: 'bytes',
-    read: ({ lib }) => {
-      const net = lib.model(network.input, network.layers(lib), { threads: 1 })
-      return net.memory({ batchSize: network.batch, optimizer: lib[network.optimizer]() }).total
+    task: { kind: 'memory', ...plain(vgg) },
+    read: (build) => activations(build, vgg, 'packed'),
+    unshared: (build) => activations(build, vgg, 'none'),
+  },
+]
+
+/** Bytes of the batch, of all values of a step on it and of what kernels need besides. */
+function activations(build: Build, network: Network, plan: 'packed' | 'none'): number {
+  const { lib } = build
+  const { batch, input, optimizer } = network
+  const net = modelOf(build, network, 1)
+  const updater = new lib.Updater(lib[optimizer]())
+  const program = lib.record(
+    ({ x, labels }) => {
+      updater.apply(net.params, lib.grad(lib.crossEntropy()(net.apply(x, 'train'), labels), net.params))
+      return {}
     },
-  }))
+    { x: [batch, ...input], labels: { shape: [batch], dtype: 'int32' } },
+    { device: net.device, step: updater.step, plan },
+  )
+  const { act, input: inputs, workspace } = program.memory()
+  return act + inputs + workspace
+}

@@ -10,6 +10,9 @@ import { openCeilings } from './ceiling.js'
 import { type Comparison, compareCounts, compareEntries, comparePairs, describe, keyOf, report } from './compare.js'
 import { kernels } from './kernels.js'
 import { type Build, type Case, type Entry, type Fact, type Library, measure } from './measure.js'
+import { checkPeers } from './peers/check.js'
+import { findPeers } from './peers/find.js'
+import { openPeers, type Peers } from './peers/peers.js'
 import { memory, profiled, profileOf, steps } from './steps.js'
 import { sizes, whole } from './whole.js'
 
@@ -21,6 +24,7 @@ const help = `npm run bench -- [suite] [options]
   --compare FILE     tell what changed against a file of --json
   --compare FOLDER   measure another built checkout in turn with this one
   --profile PATTERN  instead: time and share of every op of the steps whose name matches
+  --peers            other libraries of this machine do the same work in the same rounds; without --quick also compiled
   --slow NAME:5      self-test: entries of that name wait 5 % longer; without --compare this build is its own opponent`
 
 interface Report {
@@ -30,6 +34,8 @@ interface Report {
   readonly rounds: number
   /** Load average before and after. */
   readonly load: readonly [number, number]
+  /** Names, versions and variants of the peers. */
+  readonly peers?: readonly string[]
   readonly entries: readonly Entry[]
 }
 
@@ -51,6 +57,7 @@ function settings() {
       json: { type: 'string' },
       compare: { type: 'string' },
       profile: { type: 'string' },
+      peers: { type: 'boolean', default: false },
       slow: { type: 'string' },
     },
   })
@@ -75,12 +82,31 @@ function settings() {
 const cores = availableParallelism()
 const threadCounts = cores > 1 ? [1, cores] : [1]
 
-function row({ name, threads, value, unit, median, ofPeak, ceiling, disturbed }: Entry): string {
+function row(entry: Entry): string {
+  const { name, threads, value, unit, median, ofPeak, ceiling, disturbed, peer, ratio } = entry
   const share = ofPeak === undefined ? '' : `${(100 * ofPeak).toFixed(0).padStart(4)} % of ${ceiling}`
   const middle = median === undefined ? '' : `median ${median.toPrecision(3)}`
   const note = disturbed ? `  (${disturbed} disturbed)` : ''
+  const rival = ratio === undefined ? '' : `  ${ratio.toFixed(2)}x ${peer}`
   const figure = unit === 'bytes' ? value.toLocaleString('en') : value.toPrecision(3)
-  return `${name.padEnd(62)} ${String(threads).padStart(2)} ${figure.padStart(11)} ${unit.padEnd(8)} ${middle.padEnd(14)}${share}${note}`
+  return `${name.padEnd(62)} ${String(threads).padStart(2)} ${figure.padStart(11)} ${unit.padEnd(8)} ${middle.padEnd(14)}${share}${note}${rival}`
+}
+
+async function entryOfFact({ name, unit, task, read, unshared }: Fact, build: Build, peers?: Peers): Promise<Entry> {
+  const value = read(build)
+  const whole = unshared?.(build)
+  const rivals = task && peers ? await peers.bytes(task) : []
+  const [least] = rivals.toSorted((a, b) => a.bytes - b.bytes)
+  return {
+    ...{ name, value, unit, threads: 1 },
+    ...(whole && { ofPeak: value / whole, ceiling: 'memory without sharing', peak: whole }),
+    ...(least && {
+      peer: least.peer,
+      peerValue: least.bytes,
+      ratio: least.bytes / value,
+      peers: Object.fromEntries(rivals.map(({ peer, bytes }) => [peer, { mode: '', value: bytes }])),
+    }),
+  }
 }
 
 async function profileSteps(pattern: RegExp): Promise<void> {
@@ -96,6 +122,11 @@ async function run(): Promise<void> {
   if (options.help) return console.log(help)
   if (options.profile !== undefined) return profileSteps(new RegExp(options.profile, 'i'))
   const { quick, only, rounds, slow } = options
+  const build = await buildOf(own)
+  if (options.peers) {
+    peers = await openPeers(findPeers(own, !quick))
+    await checkPeers(build.lib, peers)
+  }
   const wanted = (item: { name: string; threads: number }): boolean => only.test(keyOf(item))
   const cases: Case[] = [
     ...threadCounts.flatMap((threads) => [...kernels(threads), ...steps(threads)]),
@@ -105,7 +136,6 @@ async function run(): Promise<void> {
   const before = options.file ? (JSON.parse(readFileSync(options.file, 'utf8')) as Report) : undefined
   const known = new Map(before?.entries.map((entry) => [keyOf(entry), entry]))
 
-  const build = await buildOf(own)
   const other = options.folder ? await buildOf(options.folder) : undefined
   const load = (): number => loadavg()[0] as number
   const machine = {
@@ -115,6 +145,7 @@ async function run(): Promise<void> {
   }
   const atStart = load()
   console.log(`${machine.device}, ${machine.cpu}, ${cores} cores; Node ${process.version}; load ${atStart.toFixed(2)}`)
+  if (peers) console.log(`peers: ${peers.names.join('; ')}`)
   console.log(`best of ${rounds} rounds\n`)
 
   const entries: Entry[] = []
@@ -140,7 +171,8 @@ async function run(): Promise<void> {
     await attempt(keyOf(item), async () => {
       const slowdown = slow?.pattern.test(keyOf(item)) ? slow.share : 0
       const seconds = quick ? 0.012 : 0.03
-      const measured = await measure(item, build, { rounds, seconds, ceilings, other, slowdown })
+      const opponents = item.task && peers ? await peers.invite(item.task, item.threads) : []
+      const measured = await measure(item, build, { rounds, seconds, ceilings, other, slowdown, opponents })
       const earlier = known.get(keyOf(item))
       const comparison = measured.other
         ? comparePairs(measured.entry, measured.other, measured.openings)
@@ -148,9 +180,10 @@ async function run(): Promise<void> {
       add(measured.entry, comparison)
     })
   }
-  for (const { name, unit, read } of facts) {
-    await attempt(name, () => {
-      const entry: Entry = { name, value: read(build), unit, threads: 1 }
+  for (const fact of facts) {
+    const { name, read } = fact
+    await attempt(name, async () => {
+      const entry = await entryOfFact(fact, build, peers)
       const earlier = other ? read(other) : known.get(keyOf(entry))?.value
       add(entry, earlier === undefined ? undefined : compareCounts(entry, earlier))
     })
@@ -164,19 +197,31 @@ async function run(): Promise<void> {
     process.exitCode = 1
   }
   if (options.json) {
-    const written: Report = { format: 1, machine, node: process.version, rounds, load: [atStart, load()], entries }
+    const written: Report = {
+      format: 1,
+      machine,
+      node: process.version,
+      rounds,
+      load: [atStart, load()],
+      entries,
+      ...(peers && { peers: peers.names }),
+    }
     const file = resolve(process.env.INIT_CWD ?? '.', options.json)
     statSync(dirname(file))
     writeFileSync(file, `${JSON.stringify(written, rounded, 1)}\n`)
   }
 }
 
+let peers: Peers | undefined
+
 // Six digits are more than any of these is worth.
 const rounded = (_: string, value: unknown): unknown =>
   typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value
 
-await run().catch((error: unknown) => {
-  if (!(error instanceof Error) || error instanceof TypeError) throw error
-  console.error(`bench: ${error.message}`)
-  process.exitCode = 1
-})
+await run()
+  .catch((error: unknown) => {
+    if (!(error instanceof Error) || error instanceof TypeError) throw error
+    console.error(`bench: ${error.message}`)
+    process.exitCode = 1
+  })
+  .finally(() => peers?.close())

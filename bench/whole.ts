@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import type { Build, Case, Fact, Library, Work } from './measure.js'
 import { timed } from './measure.js'
+import { layersOf } from './peers/task.js'
 import { operationsOf, smallNetwork } from './steps.js'
 
 const seconds = async (body: () => Promise<unknown>): Promise<number> => {
@@ -72,7 +73,7 @@ async function fitWork({ lib }: Build): Promise<Work> {
   const pixels = Uint8Array.from({ length: rows * width }, (_, i) => (i * 97) % 256)
   const labels = Int32Array.from({ length: rows }, (_, i) => i % 10)
   const data = lib.dataset(pixels, labels, { shape: [rows, width] })
-  const net = lib.model(input, layers(lib), { threads: 1 })
+  const net = lib.model(input, layersOf(lib, layers), { threads: 1 })
   const [loss, optimizer] = [lib.crossEntropy(), lib.adam({ lr: 1e-6 })]
   const table = lib.variable([rows, width], { name: 'pixels', dtype: 'uint8', value: pixels })
   const classes = lib.variable([rows], { name: 'labels', dtype: 'int32', value: labels })
