@@ -3,10 +3,13 @@
 
 import { GradlineError } from '../errors.js'
 import { version } from '../native.js'
+import { buildNative } from './buildNative.js'
 import { type Command, type Context, helpOf, parseOptions, UsageError, unknown } from './command.js'
+import { doctor } from './doctor.js'
 import { mnist } from './mnist.js'
+import { verify } from './verify.js'
 
-const commands: readonly Command[] = [mnist]
+const commands: readonly Command[] = [mnist, doctor, verify, buildNative]
 
 /** Runs a command line (without the program's own name) and gives the exit status. */
 export async function main([first, ...rest]: readonly string[], context: Context): Promise<number> {
