@@ -11,7 +11,10 @@ const rooms = [
   ['core', 'op.ts tensor.ts step.ts graph.ts grad.ts'],
   ['ops', 'ops/'],
   ['model', 'layers/ losses/ optimizers/ schedules/ initializers/ regularizers/'],
-  ['machine', 'native.ts device.ts passes.ts plan.ts encode.ts print.ts profile.ts program.ts eager.ts memory.ts'],
+  [
+    'machine',
+    'platform.ts loadFailure.ts native.ts device.ts passes.ts plan.ts encode.ts print.ts profile.ts program.ts eager.ts memory.ts',
+  ],
   ['use', 'train/ data/ io/ diagnose/ metrics/ transform/ search/'],
   ['door', 'index.ts cli/'],
 ].map(([name, members]) => ({ name, members: members.split(' ').map((member) => `src/${member}`) }))
@@ -19,7 +22,7 @@ const loader = 'src/native.ts' // the only file that may load the addon
 
 /** native/: which rooms a room may include besides itself. The first entry whose path matches is the room. */
 const nativeRooms = [
-  { name: 'contract', path: /^native\/(abi\.h|ops\.def|philox\.h)$/, may: [] },
+  { name: 'contract', path: /^native\/(abi\.h|ops\.def|philox\.h|isa\.h)$/, may: [] },
   { name: 'blas table', path: /^native\/cuda\/blas\.h$/, may: ['contract'] },
   { name: 'ref', path: /^native\/ref\//, may: ['contract'] },
   { name: 'core', path: /^native\/core\//, may: ['contract'] },

@@ -1,8 +1,17 @@
 // The only file that touches the native addon: finds it, loads it, and gives its face a type. Everything above speaks
 // TypeScript; nothing here interprets what it passes on.
 
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { GradlineError } from './errors.js'
+import { damaged, type Failure, loadError, notFound, refused } from './loadFailure.js'
+import { type Platform, platform } from './platform.js'
+
+/** The interface that this code speaks: kAbiVersion of native/abi.h. */
+const abi = 1
 
 export interface NativeOp {
   readonly name: string
@@ -56,6 +65,10 @@ export interface NativeDevice {
 
 export interface Addon {
   readonly abi: number
+  /** Of the package it was built for. */
+  readonly version: string
+  /** Name and version of the compiler. */
+  readonly compiler: string
   ops(): NativeOp[]
   layout(): Record<string, number>
   machine(): { cpu: string; cores: number; isas: string[] }
@@ -72,32 +85,88 @@ export interface NativeFailure extends Error {
   readonly completed?: number
 }
 
+/** A binary that is there: where, and whether it was built here or came as a package. */
+export interface Found {
+  readonly path: string
+  readonly from: 'local build' | 'package'
+}
+
 let loaded: Addon | undefined
 
-/** The addon, loaded at first use: a local build first, then the package of this platform. */
+/** The addon, loaded at first use: a local build where there is one, else the package of this platform. */
 export function addon(): Addon {
-  loaded ??= load()
+  loaded ??= load(find())
   return loaded
 }
 
-function load(): Addon {
-  const require = createRequire(import.meta.url)
-  const target = `${process.platform}-${process.arch}`
-  const tried: string[] = []
-  for (const id of ['../build-core/Release/gradline.node', `@gradline/${target}/gradline.node`]) {
-    try {
-      return require(id) as Addon
-    } catch (error) {
-      tried.push(`  ${id}: ${(error as Error).message.split('\n')[0]}`)
-    }
+const require = createRequire(import.meta.url)
+
+/** The version of this package; its binary has the same. */
+export const version: string = (
+  JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+).version
+
+/** Where a build from source lies, in a clone and in an installed package. */
+export const localBuild: string = fileURLToPath(new URL('../build-core/Release/gradline.node', import.meta.url))
+
+/** The binary of this process; throws the reason why there is none. `host` and `local` stand for other machines in tests. */
+export function find(host: Platform = platform(), local: string = localBuild): Found {
+  if (existsSync(local)) return { path: local, from: 'local build' }
+  const name = `@gradline/${host.name}`
+  try {
+    return { path: require.resolve(`${name}/gradline.node`), from: 'package' }
+  } catch {
+    throw loadError(notFound(host, version, require.resolve.paths(name) ?? []), host)
   }
-  throw new GradlineError(
-    'native',
-    `No native build of gradline for ${target} (Node ${process.version}):\n${tried.join('\n')}`,
-    {
-      fix: 'In a clone of the repository run `npm run build`; in a project install gradline with optional dependencies on',
-    },
-  )
+}
+
+/** Loads a binary that was found; throws the reason why it cannot be used. */
+export function load({ path, from }: Found, host: Platform = platform()): Addon {
+  const again = from === 'package' ? `npm install @gradline/${host.name}@${version} --force` : 'npm run build'
+  const fail = (failure: Failure): never => {
+    throw loadError(failure, host)
+  }
+  const wrong = checkFile(path)
+  if (wrong) fail(damaged(path, wrong.expected, wrong.received, again))
+  let native: Addon | undefined
+  try {
+    native = require(path) as Addon
+  } catch (error) {
+    return fail(refused(path, error instanceof Error ? error.message : String(error), host, again))
+  }
+  if (native.abi !== abi || native.version !== version) {
+    fail({
+      reason: 'version',
+      what: 'the binary belongs to another release',
+      where: path,
+      expected: `gradline ${version}, interface ${abi}`,
+      received: `gradline ${native.version ?? 'before 0.1.0'}, interface ${native.abi}`,
+      help: from === 'package' ? `npm install gradline@${version} @gradline/${host.name}@${version}` : again,
+    })
+  }
+  return native
+}
+
+// A library cut short or overwritten would be mapped all the same and end the process with a signal, later or at once. So
+// the bytes are compared with what was published, where that is written beside them; 2 ms for the whole file.
+function checkFile(path: string): { expected: string; received: string } | undefined {
+  let known: { files?: Record<string, { bytes: number; sha256: string }> }
+  try {
+    known = JSON.parse(readFileSync(join(dirname(path), 'provenance.json'), 'utf8')) as typeof known
+  } catch {
+    return undefined
+  }
+  const wanted = known.files?.['gradline.node']
+  if (!wanted) return undefined
+  let bytes: Buffer
+  try {
+    bytes = readFileSync(path)
+  } catch (error) {
+    return { expected: 'a file that can be read', received: (error as Error).message }
+  }
+  if (bytes.length !== wanted.bytes) return { expected: `${wanted.bytes} bytes`, received: `${bytes.length} bytes` }
+  const hash = createHash('sha256').update(bytes).digest('hex')
+  return hash === wanted.sha256 ? undefined : { expected: `SHA-256 ${wanted.sha256}`, received: `SHA-256 ${hash}` }
 }
 
 /** Runs `body` and turns an error of the addon into one of the library, naming the layer and the user's line. */

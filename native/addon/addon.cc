@@ -78,6 +78,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   environment->storage = Napi::Persistent(NativeStorage::define(env));
   environment->program = Napi::Persistent(NativeProgram::define(env));
   exports.Set("abi", kAbiVersion);
+  exports.Set("version", GRADLINE_VERSION);
+  exports.Set("compiler", GRADLINE_COMPILER);
   exports.Set("ops", Napi::Function::New(env, listOps, "ops"));
   exports.Set("layout", Napi::Function::New(env, layout, "layout"));
   exports.Set("machine", Napi::Function::New(env, machine, "machine"));

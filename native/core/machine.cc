@@ -1,16 +1,27 @@
-// Cores, memory and instruction sets of this process on Linux: affinity mask, cgroup v2 and v1 limits, CPUID.
+// Cores, memory and instruction sets of this process: on Linux by affinity mask and cgroup v2 and v1 limits, elsewhere
+// what the system reports for the whole machine; the processor's name and features by CPUID where there is one.
 #include "machine.h"
 
+#if defined(__linux__)
 #include <sched.h>
 #include <unistd.h>
-
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(_WIN32)
+#include <windows.h>
+#endif
 #include <algorithm>
 #include <fstream>
 #include <limits>
 #include <sstream>
+#include <thread>
+
+#include "../isa.h"
 
 namespace gradline {
 namespace {
+
+#if defined(__linux__)
 
 std::string readLine(const std::string &path) {
   std::ifstream file(path);
@@ -86,25 +97,56 @@ uint64_t allowedMemory() {
   return static_cast<uint64_t>(bytes);
 }
 
+#else  // no control groups: the whole machine
+
+int allowedCores() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
+
+uint64_t allowedMemory() {
+#if defined(_WIN32)
+  MEMORYSTATUSEX status;
+  status.dwLength = sizeof status;
+  if (GlobalMemoryStatusEx(&status)) return status.ullTotalPhys;
+#elif defined(__APPLE__)
+  uint64_t bytes = 0;
+  size_t size = sizeof bytes;
+  if (sysctlbyname("hw.memsize", &bytes, &size, nullptr, 0) == 0) return bytes;
+#endif
+  return uint64_t{1} << 40;  // unknown: the system itself will refuse
+}
+
+#endif
+
 std::string cpuName() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    const size_t colon = line.find(": ");
-    if (line.rfind("model name", 0) == 0 && colon != std::string::npos) return line.substr(colon + 2);
+#if defined(__x86_64__)
+  unsigned words[12] = {};
+  if (__get_cpuid_max(0x80000000, nullptr) >= 0x80000004) {
+    for (unsigned leaf = 0; leaf < 3; leaf++) {
+      unsigned *at = words + 4 * leaf;
+      __get_cpuid(0x80000002 + leaf, at, at + 1, at + 2, at + 3);
+    }
+    std::string name(reinterpret_cast<const char *>(words), sizeof words);  // 48 characters, filled up with 0 or spaces
+    name.resize(std::min(name.find('\0'), name.size()));
+    name.erase(name.find_last_not_of(' ') + 1);
+    name.erase(0, name.find_first_not_of(' '));
+    if (!name.empty()) return name;
   }
+  return "unknown x86-64 processor";
+#elif defined(__APPLE__)
+  char name[128] = {};
+  size_t size = sizeof name - 1;
+  return sysctlbyname("machdep.cpu.brand_string", name, &size, nullptr, 0) == 0 ? name : "Apple processor";
+#elif defined(__aarch64__)
+  return "64-bit ARM processor";  // the kernel names makers and parts by number only
+#else
   return "unknown processor";
+#endif
 }
 
 std::vector<std::string> usableIsas() {
   std::vector<std::string> isas;
-#if defined(__x86_64__)
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-    isas.emplace_back("avx512");
-  }
-  if (avx2) isas.emplace_back("avx2");
-#endif
+  const InstructionSets sets = instructionSets();
+  if (sets.avx512) isas.emplace_back("avx512");
+  if (sets.avx2) isas.emplace_back("avx2");
   isas.emplace_back("base");
   return isas;
 }

@@ -13,12 +13,15 @@
 #include <string>
 #include <vector>
 
+#include "../isa.h"
 #include "../ref/table.h"
 #include "target.h"
 #include "workers.h"
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#elif defined(_WIN32)
+#include <malloc.h>
 #endif
 
 namespace gradline::cpu {
@@ -71,11 +74,8 @@ struct Isa {
 // The best first.
 std::vector<Isa> instructionSets() {
 #if defined(__x86_64__)
-  const bool hasAvx2 =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  const bool hasAvx512 = hasAvx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  return {{&avx512::table, hasAvx512}, {&avx2::table, hasAvx2}, {&base::table, true}};
+  const InstructionSets has = gradline::instructionSets();
+  return {{&avx512::table, has.avx512}, {&avx2::table, has.avx2}, {&base::table, true}};
 #else
   return {{&base::table, true}};
 #endif
@@ -129,7 +129,11 @@ void *alloc(void *, size_t bytes) {
   const size_t alignment = bytes >= 2 * kHugePage ? kHugePage : kAlignment;
   if (bytes > SIZE_MAX - alignment) return nullptr;
   const size_t rounded = std::max(alignment, (bytes + alignment - 1) / alignment * alignment);
+#if defined(_WIN32)
+  void *memory = _aligned_malloc(rounded, alignment);
+#else
   void *memory = std::aligned_alloc(alignment, rounded);
+#endif
   if (memory == nullptr) return nullptr;
 #if defined(__linux__)
   // Large regions are walked in long strides; with pages of 4 KB the address translation of each would be a miss.
@@ -139,7 +143,11 @@ void *alloc(void *, size_t bytes) {
   return memory;
 }
 
+#if defined(_WIN32)
+void release(void *, void *memory) { _aligned_free(memory); }
+#else
 void release(void *, void *memory) { std::free(memory); }
+#endif
 
 void copy(void *, void *to, const void *from, size_t bytes) {
   if (bytes > 0) std::memcpy(to, from, bytes);

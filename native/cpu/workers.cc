@@ -117,9 +117,18 @@ FlushDenormals::FlushDenormals() : saved_(__builtin_ia32_stmxcsr()) {
   __builtin_ia32_ldmxcsr(saved_ | kFlushResults | kFlushOperands);
 }
 FlushDenormals::~FlushDenormals() { __builtin_ia32_ldmxcsr(saved_); }
+#elif defined(__aarch64__)
+FlushDenormals::FlushDenormals() {
+  uint64_t control;
+  asm volatile("mrs %0, fpcr" : "=r"(control));
+  saved_ = static_cast<uint32_t>(control);
+  constexpr uint64_t kFlush = uint64_t{1} << 24;  // FZ of FPCR: operands and results
+  asm volatile("msr fpcr, %0" : : "r"(control | kFlush));
+}
+FlushDenormals::~FlushDenormals() { asm volatile("msr fpcr, %0" : : "r"(uint64_t{saved_})); }
 #else
 FlushDenormals::FlushDenormals() : saved_(0) {}
-FlushDenormals::~FlushDenormals() {}
+FlushDenormals::~FlushDenormals() { (void)saved_; }
 #endif
 
 Team::Team(int threads) : size_(threads), workers_(new Worker[static_cast<size_t>(threads)]) {

@@ -13,7 +13,7 @@ namespace gradline::cpu {
 int usableCores();
 
 // Denormal numbers count as zero on this thread while an object of this class lives: Adam's moments of dead units decay
-// into denormals, which many processors handle a hundred times slower. x86 only; elsewhere it does nothing.
+// into denormals, which many processors handle a hundred times slower. x86 and 64-bit ARM; elsewhere it does nothing.
 class FlushDenormals {
  public:
   FlushDenormals();

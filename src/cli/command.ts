@@ -1,6 +1,5 @@
 // What a sub-command is, and how its options are read: one table per command gives the checks, the help and the nearest match.
 
-import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { nearest } from '../errors.js'
 import type { ProgressStream } from '../train/progress.js'
@@ -98,10 +97,4 @@ export function helpOf({ name, summary, options }: Command): string {
     '',
     ...rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`),
   ].join('\n')
-}
-
-/** The version of the package this file belongs to. */
-export function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
-  return (manifest as { version: string }).version
 }

@@ -2,10 +2,14 @@
 // understood, 1 for a task that failed. A new command is a file of its own and an entry in the list below.
 
 import { GradlineError } from '../errors.js'
-import { type Command, type Context, helpOf, parseOptions, UsageError, unknown, version } from './command.js'
+import { version } from '../native.js'
+import { buildNative } from './buildNative.js'
+import { type Command, type Context, helpOf, parseOptions, UsageError, unknown } from './command.js'
+import { doctor } from './doctor.js'
 import { mnist } from './mnist.js'
+import { verify } from './verify.js'
 
-const commands: readonly Command[] = [mnist]
+const commands: readonly Command[] = [mnist, doctor, verify, buildNative]
 
 /** Runs a command line (without the program's own name) and gives the exit status. */
 export async function main([first, ...rest]: readonly string[], context: Context): Promise<number> {
@@ -19,7 +23,7 @@ export async function main([first, ...rest]: readonly string[], context: Context
       return await command.run(parseOptions(command.options, rest), context)
     }
     if (first === undefined || first === '--help' || first === '-h' || first === 'help') context.print(help())
-    else if (first === '--version' || first === '-v') context.print(version())
+    else if (first === '--version' || first === '-v') context.print(version)
     else if (first.startsWith('-')) throw unknown('option', first, ['--help', '--version'])
     else {
       throw unknown(
@@ -44,7 +48,7 @@ export async function main([first, ...rest]: readonly string[], context: Context
 function help(): string {
   const width = Math.max(...commands.map(({ name }) => name.length))
   return [
-    `gradline ${version()}: trains neural networks`,
+    `gradline ${version}: trains neural networks`,
     '',
     'Commands:',
     ...commands.map(({ name, summary }) => `  gradline ${name.padEnd(width)}  ${summary}`),

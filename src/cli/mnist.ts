@@ -9,13 +9,14 @@ import { fileError, GradlineError } from '../errors.js'
 import { writeFileAtomic } from '../io/atomic.js'
 import { conv2d, dense, flatten, type Layer, maxPool2d, relu } from '../layers/index.js'
 import { crossEntropy } from '../losses/index.js'
+import { version } from '../native.js'
 import { adam } from '../optimizers/index.js'
 import { cosine } from '../schedules/index.js'
 import type { Callback } from '../train/callbacks.js'
 import type { EpochEvent, Measures, ProgressEvent, StartEvent } from '../train/events.js'
 import { model } from '../train/model.js'
 import { progress } from '../train/progress.js'
-import { type Command, type Context, integerOption, interrupted, UsageError, type Values, version } from './command.js'
+import { type Command, type Context, integerOption, interrupted, UsageError, type Values } from './command.js'
 
 const allTraining = 60_000
 const heldOut = 5_000
@@ -79,7 +80,7 @@ async function run(values: Values, { print, note, progress: stream, signal }: Co
   const { epochs, batchSize, seed, threads, train, json } = settingsOf(values)
   if (json !== undefined) await checkWritable(json)
 
-  note(`gradline ${version()}  mnist  seed ${seed}\n`)
+  note(`gradline ${version}  mnist  seed ${seed}\n`)
   const net = model([28, 28, 1], layers(), { name: 'mnist', seed, ...(threads === undefined ? {} : { threads }) })
   const splits = await datasets.mnist()
   const { test, ...parts } = splits.split({ validation: train === undefined ? heldOut : heldOutOfPart, shuffle: false })

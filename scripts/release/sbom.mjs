@@ -1,0 +1,41 @@
+// The bill of materials of a platform package, in CycloneDX 1.5: gradline itself and the run-time libraries that the compiler
+// links into the binary.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { manifest, root } from '../common.mjs'
+import { version as zig } from './zig.mjs'
+
+const llvm = 'Apache-2.0 WITH LLVM-exception'
+
+export function sbomOf({ name, system }) {
+  const { files, commit } = JSON.parse(readFileSync(join(root, 'npm', name, 'provenance.json'), 'utf8'))
+  const component = (type, title, version, license, extra = {}) => ({
+    type,
+    name: title,
+    version,
+    licenses: [license.includes(' WITH ') ? { expression: license } : { license: { id: license } }],
+    ...extra,
+  })
+  const linked = [
+    ['node-addon-api', manifest.devDependencies['node-addon-api'], 'MIT'],
+    ['node-api-headers', manifest.devDependencies['node-api-headers'], 'MIT'],
+    ['libc++', `of Zig ${zig}`, llvm],
+    ['libc++abi', `of Zig ${zig}`, llvm],
+    ['libunwind', `of Zig ${zig}`, llvm],
+    ['compiler-rt of Zig', zig, 'MIT'],
+    ...(system === 'Windows' ? [['mingw-w64 run-time', `of Zig ${zig}`, 'ZPL-2.1']] : []),
+  ]
+  return {
+    bomFormat: 'CycloneDX',
+    specVersion: '1.5',
+    version: 1,
+    metadata: {
+      component: component('library', `@gradline/${name}`, manifest.version, manifest.license, {
+        purl: `pkg:npm/%40gradline/${name}@${manifest.version}`,
+        hashes: [{ alg: 'SHA-256', content: files['gradline.node'].sha256 }],
+        properties: [{ name: 'commit', value: commit }],
+      }),
+    },
+    components: linked.map((row) => component('library', ...row)),
+  }
+}

@@ -1,0 +1,133 @@
+// `gradline doctor`: what this machine, this process and this installation offer, and what is missing. It looks only: nothing
+// is installed, downloaded or trained. Exit status 1 when the native part cannot be loaded.
+
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { delimiter, dirname, join } from 'node:path'
+import { GradlineError } from '../errors.js'
+import { type Addon, type Found, find, load, version } from '../native.js'
+import { describePlatform, platform } from '../platform.js'
+import type { Command, Context } from './command.js'
+
+export const doctor: Command = {
+  name: 'doctor',
+  summary: 'tells what this machine offers and what is missing',
+  options: [],
+  run: async (_, context) => report(context),
+}
+
+function report({ print, note }: Context): number {
+  const host = platform()
+  const row = (name: string, value: string): void => print(`  ${name.padEnd(16)} ${value}`)
+  const missing: string[] = []
+  print(`gradline ${version}`)
+  row('node', `${process.version}, Node-API ${process.versions.napi ?? 'unknown'}, ${process.execPath}`)
+  row('platform', `${host.name}: ${describePlatform(host)}`)
+
+  let failure: GradlineError | undefined
+  try {
+    const found = find(host)
+    const native = load(found, host)
+    describeBinary(row, found, native)
+    describeMachine(row, native)
+  } catch (error) {
+    if (!(error instanceof GradlineError)) throw error
+    failure = error
+    row('native part', 'cannot be loaded, see below')
+    missing.push('the native part')
+  }
+  missing.push(...describeCuda(row, host.name))
+  row('missing', missing.length === 0 ? 'nothing' : missing.join('; '))
+  if (failure) note(`\ngradline: ${failure.message}`)
+  return failure ? 1 : 0
+}
+
+type Row = (name: string, value: string) => void
+
+function describeBinary(row: Row, { path, from }: Found, native: Addon): void {
+  row('native part', `${from}, ${(statSync(path).size / 2 ** 20).toFixed(1)} MB: ${path}`)
+  const built = provenanceOf(path)
+  row('built', built ? `by ${built.compiler} from commit ${built.commit}` : `by ${native.compiler}`)
+}
+
+/** What the release wrote beside its binary. */
+export function provenanceOf(path: string): { compiler: string; commit: string } | undefined {
+  try {
+    return JSON.parse(readFileSync(join(dirname(path), 'provenance.json'), 'utf8'))
+  } catch {
+    return undefined
+  }
+}
+
+function describeMachine(row: Row, native: Addon): void {
+  const { cpu, cores, isas } = native.machine()
+  row('processor', cpu)
+  row('instruction set', `${isas[0]}${isas.length > 1 ? ` (also there: ${isas.slice(1).join(', ')})` : ''}`)
+  row('threads', `${cores}, what affinity and control group allow`)
+}
+
+// Facts of the system's files: no library is loaded and no program started.
+function describeCuda(row: Row, target: string): string[] {
+  if (process.platform !== 'linux') {
+    row('gpu', `not used on ${process.platform}`)
+    return []
+  }
+  const gpus = listGpus()
+  row('gpu', gpus.length === 0 ? 'none of NVIDIA' : gpus.join(', '))
+  const driver = /NVRM version:.*?\s(\d+\.[\d.]+)\s/.exec(contentOf('/proc/driver/nvidia/version'))?.[1]
+  const libcuda = findLibrary('libcuda.so.1')
+  row('driver', [driver ?? 'none', libcuda].filter(Boolean).join(', '))
+  const cublas = ['libcublas.so.13', 'libcublas.so.12'].map(findLibrary).find(Boolean)
+  row('cublas', cublas ?? 'none')
+  const backend = cudaPackage(target)
+  row('cuda package', backend ?? 'none')
+  if (gpus.length === 0) return []
+  return [
+    driver && libcuda ? '' : 'the NVIDIA driver (libcuda.so.1)',
+    cublas ? '' : 'cuBLAS 13 or 12 (libcublas.so.13)',
+    backend ? '' : `the package @gradline/${target}-cuda`,
+  ].filter(Boolean)
+}
+
+function contentOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+function listGpus(): string[] {
+  const folder = '/proc/driver/nvidia/gpus'
+  try {
+    return readdirSync(folder).map((id) => {
+      const text = contentOf(join(folder, id, 'information'))
+      return /^Model:\s*(.+)$/m.exec(text)?.[1] ?? id
+    })
+  } catch {
+    return []
+  }
+}
+
+function findLibrary(name: string): string | undefined {
+  const { LD_LIBRARY_PATH = '', CUDA_HOME, CONDA_PREFIX } = process.env
+  const folders = [
+    ...LD_LIBRARY_PATH.split(delimiter).filter(Boolean),
+    ...(CUDA_HOME ? [join(CUDA_HOME, 'lib64')] : []),
+    ...(CONDA_PREFIX ? [join(CONDA_PREFIX, 'lib')] : []),
+    '/usr/local/cuda/lib64',
+    `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`,
+    '/usr/lib64',
+    '/usr/lib/wsl/lib',
+    '/usr/lib',
+  ]
+  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
+}
+
+function cudaPackage(target: string): string | undefined {
+  try {
+    return dirname(createRequire(import.meta.url).resolve(`@gradline/${target}-cuda/package.json`))
+  } catch {
+    return undefined
+  }
+}
