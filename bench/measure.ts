@@ -76,12 +76,16 @@ export interface Entry {
   readonly ceiling?: CeilingKind | 'memory without sharing'
   /** Best ceiling, in operations, bytes or iterations per second. */
   readonly peak?: number
+  /** Lowest mean ceiling of the rounds kept: how slow the machine was at times. */
+  readonly slowest?: number
   /** Rounds kept although something else ran, since too many had to be repeated. */
   readonly disturbed?: number
   /** Load average of the machine after the rounds. */
   readonly load?: number
   /** Seconds of an iteration, by round. */
   readonly samples?: readonly number[]
+  /** By round, how often the work had been opened anew. */
+  readonly openings?: readonly number[]
   /** The best peer with its version and mode, its figure, and ours over it: above 1 we are faster, or smaller. */
   readonly peer?: string
   readonly peerValue?: number
@@ -107,11 +111,9 @@ export interface Measured {
   readonly entry: Entry
   /** Samples of the other build, round by round beside those of the entry. */
   readonly other?: readonly number[]
-  /** By round, how often both builds had been opened anew. */
-  readonly openings?: readonly number[]
 }
 
-/** Two builds are opened anew so often: where their memory happens to lie makes a difference of several percent. */
+/** The work is opened anew so often: where its memory happens to lie makes a difference of several percent. */
 const openings = 5
 /** A round counts as disturbed when its ceiling is below this share of the best seen. */
 const quiet = 0.9
@@ -143,7 +145,7 @@ export async function measure(item: Case, build: Build, options: MeasureOptions)
     const kept: { seconds: number[]; peers: number[]; ceiling: Ceiling; opening: number }[] = []
     const put: typeof kept = []
     for (let round = 0; kept.length < rounds && round < rounds * (1 + repeats); round++) {
-      if (other && round > 0 && round % roundsOfOpening === 0) {
+      if (round > 0 && round % roundsOfOpening === 0) {
         await open(++opening)
         for (const work of works) await work.time(iterations)
       }
@@ -175,18 +177,19 @@ export async function measure(item: Case, build: Build, options: MeasureOptions)
     kept.push(...filled)
     const samples = kept.map(({ seconds }) => seconds[0] as number)
     const peak = Math.max(...kept.map(({ ceiling }) => ceiling.best))
+    const slowest = Math.min(...kept.map(({ ceiling }) => ceiling.mean))
     return {
       entry: {
         ...entryOf(item, samples, peak, filled.length),
+        slowest,
+        openings: kept.map(({ opening }) => opening),
         ...against(
           item,
           Math.min(...samples),
           opponents.map(({ peer, mode }, i) => ({ peer, mode, samples: kept.map(({ peers }) => peers[i] as number) })),
         ),
       },
-      ...(other
-        ? { other: kept.map(({ seconds }) => seconds[1] as number), openings: kept.map(({ opening }) => opening) }
-        : {}),
+      ...(other ? { other: kept.map(({ seconds }) => seconds[1] as number) } : {}),
     }
   } finally {
     close()

@@ -11,6 +11,7 @@
 #include "compare.h"
 #include "damage.h"
 #include "heap.h"
+#include "marks.h"
 #include "probe.h"
 #include "session.h"
 
@@ -25,7 +26,7 @@ constexpr const char *kUsage =
     "  --isa A,B           instruction sets of cpu; default: all of this machine\n"
     "  --threads 1,2       numbers of threads; default 1,2,3. The bits must not depend on them\n"
     "  --only TEXT         cases whose name contains it\n"
-    "  --count             no comparison: one step, then the steps of the case inside gradline_replay_step\n"
+    "  --count             no comparison: the steps of the case inside gradline_replay_step, and what they cost\n"
     "  --damage SECONDS    damaged programs instead, each refused or run\n"
     "  --seed N            of the damage\n"
     "  --about             compiler and instruction sets, as JSON\n";
@@ -191,11 +192,8 @@ void countEverywhere(const Options &options, const Backend &backend, const Case 
     for (int threads : options.threads) {
       const Opened device(backend, threads, isa);
       Session session(*device, item);
-      session.run(1);
       resetCounts();
-      measureSteps(true);
       session.run(item.steps);
-      measureSteps(false);
       const Counts seen = counts();
       const auto perStep = [&](uint64_t count) { return static_cast<double>(count) / static_cast<double>(seen.steps); };
       std::printf(
