@@ -114,7 +114,7 @@ export interface Measured {
 }
 
 /** The work is opened anew so often: where its memory happens to lie makes a difference of several percent. */
-const openings = 5
+const openings = { one: 3, two: 5 }
 /** A round counts as disturbed when its ceiling is below this share of the best seen. */
 const quiet = 0.9
 /** So many rounds are repeated at most, as a share of the rounds asked for. */
@@ -139,7 +139,7 @@ export async function measure(item: Case, build: Build, options: MeasureOptions)
     await open(0)
     const iterations = await calibrate(works[0] as Work, options.seconds)
     for (const work of works) await work.time(iterations)
-    const roundsOfOpening = Math.ceil(rounds / openings)
+    const roundsOfOpening = Math.ceil(rounds / (other ? openings.two : openings.one))
     let opening = 0
 
     const kept: { seconds: number[]; peers: number[]; ceiling: Ceiling; opening: number }[] = []
