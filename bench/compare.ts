@@ -2,7 +2,7 @@
 // the statistics stand in stats.ts.
 
 import type { Entry } from './measure.js'
-import { type Interval, isSteady, median, ratioInterval, type Verdict, verdictOf } from './stats.js'
+import { type Interval, isSteady, median, quantile, ratioInterval, type Verdict, verdictOf } from './stats.js'
 
 export interface Comparison {
   readonly name: string
@@ -29,10 +29,14 @@ export function comparePairs(now: Entry, before: readonly number[]): Comparison 
   return doubtUnless(new Set(sides).size < 2, compared)
 }
 
-function doubtUnless(everywhere: boolean, compared: Comparison): Comparison {
+function doubtUnless(
+  holds: boolean,
+  compared: Comparison,
+  why = 'not wherever the memory happened to lie',
+): Comparison {
   const { verdict } = compared
-  if (everywhere || (verdict !== 'slower' && verdict !== 'faster')) return compared
-  return { ...compared, verdict: 'cannot tell', reason: `${verdict}, but not wherever the memory happened to lie` }
+  if (holds || (verdict !== 'slower' && verdict !== 'faster')) return compared
+  return { ...compared, verdict: 'cannot tell', reason: `${verdict}, but ${why}` }
 }
 
 const mediansByOpening = (values: readonly number[], openings: readonly number[] = []): number[] =>
@@ -41,7 +45,7 @@ const mediansByOpening = (values: readonly number[], openings: readonly number[]
 /**
  * Of an entry of another run. The machine itself may have been faster or slower then, which the ceilings tell: the interval
  * is widened until it holds the ratio with all speeds that the machine showed in the two runs. And every opening of the work
- * in one run must lie on the same side of every opening in the other.
+ * in one run must lie on the same side of every opening in the other, as must the middle half of the rounds.
  */
 export function compareEntries(now: Entry, before: Entry): Comparison {
   if (!now.samples || !before.samples) return compareCounts(now, before.value)
@@ -51,7 +55,12 @@ export function compareEntries(now: Entry, before: Entry): Comparison {
   const steady = isSteady(before.samples) && isSteady(now.samples)
   const compared = judge(now, doubted, steady, isDisturbed(now) || isDisturbed(before))
   const [is, was] = [now, before].map(({ samples = [], openings }) => mediansByOpening(samples, openings))
-  return doubtUnless(areApart(is as number[], was as number[]), compared)
+  const placed = doubtUnless(areApart(is as number[], was as number[]), compared)
+  const [middle, middleThen] = [now, before].map(({ samples = [] }) => [
+    quantile(samples, 0.25),
+    quantile(samples, 0.75),
+  ])
+  return doubtUnless(areApart(middle as number[], middleThen as number[]), placed, 'the rounds of a run differ as much')
 }
 
 /** Speed of the machine now over then, from the least to the most that the ceilings allow; 1 among them. */

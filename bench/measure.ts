@@ -167,7 +167,7 @@ export async function measure(item: Case, build: Build, options: MeasureOptions)
       kept.push({ seconds, peers, ceiling, opening })
       // The best may have been seen only now: rounds that were kept can turn out to be disturbed.
       const best = Math.max(ceiling.undisturbed, ...[...kept, ...put].map(({ ceiling: { mean } }) => mean))
-      const disturbed = kept.filter(({ ceiling: { mean } }) => mean < quiet * best)
+      const disturbed = kept.filter(({ ceiling: { mean, share = 1 } }) => mean < quiet * best || share < quiet)
       for (const each of disturbed) kept.splice(kept.indexOf(each), 1)
       put.push(...disturbed)
     }
@@ -238,7 +238,11 @@ function against(item: Case, own: number, rivals: readonly Rival[]): Partial<Ent
 }
 
 async function ceilingOf(item: Case, work: Work, iterations: number, ceilings: Ceilings): Promise<Ceiling> {
-  if (item.ceiling === 'copy bandwidth') return ceilings.bandwidth(item.threads)
+  if (item.ceiling === 'copy bandwidth') {
+    // Bandwidth moves by itself, so a load on the cores shows better in the multiply-adds.
+    const { mean, undisturbed } = ceilings.compute(item.threads)
+    return { ...ceilings.bandwidth(item.threads), share: mean / undisturbed }
+  }
   if (item.ceiling !== 'bare loop' || !work.bare) return ceilings.compute(item.threads)
   const rate = iterations / (await work.bare(iterations))
   return { best: rate, mean: rate, undisturbed: rate }
