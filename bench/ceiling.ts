@@ -13,9 +13,11 @@ export interface Ceiling {
    * within minutes by itself, so that only rounds of one entry can be held against each other.
    */
   readonly undisturbed: number
+  /** Share of its undisturbed multiply-adds that the machine gave just then; 1 where only these were measured. */
+  readonly share?: number
 }
 
-type Rates = Omit<Ceiling, 'undisturbed'>
+type Rates = Omit<Ceiling, 'undisturbed' | 'share'>
 
 export interface Ceilings {
   /** Operations per second of so many threads together. */

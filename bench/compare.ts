@@ -2,7 +2,7 @@
 // the statistics stand in stats.ts.
 
 import type { Entry } from './measure.js'
-import { type Interval, isSteady, median, ratioInterval, type Verdict, verdictOf } from './stats.js'
+import { type Interval, isSteady, median, quantile, ratioInterval, type Verdict, verdictOf } from './stats.js'
 
 export interface Comparison {
   readonly name: string
@@ -20,29 +20,60 @@ export interface Comparison {
 export const keyOf = ({ name, threads }: { name: string; threads: number }): string => `${name} @${threads}`
 
 /** Of two builds whose rounds alternated; a difference must have shown in every opening of the two. */
-export function comparePairs(now: Entry, before: readonly number[], openings: readonly number[] = []): Comparison {
-  const samples = now.samples as readonly number[]
+export function comparePairs(now: Entry, before: readonly number[]): Comparison {
+  const { samples = [] } = now
   // What drifts for both is no matter: the ratio must hold still.
   const ratios = samples.map((seconds, i) => seconds / (before[i] as number))
   const compared = judge(now, ratioInterval(before, samples, { paired: true }), isSteady(ratios), isDisturbed(now))
-  const { verdict } = compared
-  const sides = [...new Set(openings)].map((opening) => median(ratios.filter((_, i) => openings[i] === opening)) > 1)
-  if ((verdict !== 'slower' && verdict !== 'faster') || new Set(sides).size < 2) return compared
-  return { ...compared, verdict: 'cannot tell', reason: `${verdict}, but not wherever the memory happened to lie` }
+  const sides = mediansByOpening(ratios, now.openings).map((ratio) => ratio > 1)
+  return doubtUnless(new Set(sides).size < 2, compared)
 }
 
+function doubtUnless(
+  holds: boolean,
+  compared: Comparison,
+  why = 'not wherever the memory happened to lie',
+): Comparison {
+  const { verdict } = compared
+  if (holds || (verdict !== 'slower' && verdict !== 'faster')) return compared
+  return { ...compared, verdict: 'cannot tell', reason: `${verdict}, but ${why}` }
+}
+
+const mediansByOpening = (values: readonly number[], openings: readonly number[] = []): number[] =>
+  [...new Set(openings)].map((opening) => median(values.filter((_, i) => openings[i] === opening)))
+
 /**
- * Of an entry of another run. The machine itself may have been faster or slower then, which its ceiling tells: the interval
- * is widened until it holds the ratio with and without that.
+ * Of an entry of another run. The machine itself may have been faster or slower then, which the ceilings tell: the interval
+ * is widened until it holds the ratio with all speeds that the machine showed in the two runs. And every opening of the work
+ * in one run must lie on the same side of every opening in the other, as must the middle half of the rounds.
  */
 export function compareEntries(now: Entry, before: Entry): Comparison {
   if (!now.samples || !before.samples) return compareCounts(now, before.value)
   const { ratio, low, high, bests } = ratioInterval(before.samples, now.samples, { paired: false })
-  const machine = now.peak && before.peak && now.ceiling !== 'bare loop' ? now.peak / before.peak : 1
-  const [less, more] = [Math.min(1, machine), Math.max(1, machine)]
-  const doubted = { ratio, low: low * less, high: high * more, bests }
-  return judge(now, doubted, isSteady(before.samples) && isSteady(now.samples), isDisturbed(now) || isDisturbed(before))
+  const [least, most] = machineChange(now, before)
+  const doubted = { ratio, low: low * least, high: high * most, bests }
+  const steady = isSteady(before.samples) && isSteady(now.samples)
+  const compared = judge(now, doubted, steady, isDisturbed(now) || isDisturbed(before))
+  const [is, was] = [now, before].map(({ samples = [], openings }) => mediansByOpening(samples, openings))
+  const placed = doubtUnless(areApart(is as number[], was as number[]), compared)
+  const [middle, middleThen] = [now, before].map(({ samples = [] }) => [
+    quantile(samples, 0.25),
+    quantile(samples, 0.75),
+  ])
+  return doubtUnless(areApart(middle as number[], middleThen as number[]), placed, 'the rounds of a run differ as much')
 }
+
+/** Speed of the machine now over then, from the least to the most that the ceilings allow; 1 among them. */
+function machineChange(now: Entry, before: Entry): [least: number, most: number] {
+  if (!now.peak || !before.peak || now.ceiling === 'bare loop') return [1, 1]
+  const { slowest: slowestNow = now.peak } = now
+  const { slowest: slowestThen = before.peak } = before
+  return [Math.min(1, slowestNow / before.peak), Math.max(1, now.peak / slowestThen)]
+}
+
+/** True when the two lists do not overlap, or nothing is known of one. */
+const areApart = (a: readonly number[], b: readonly number[]): boolean =>
+  a.length === 0 || b.length === 0 || Math.min(...a) > Math.max(...b) || Math.max(...a) < Math.min(...b)
 
 export function compareCounts({ name, threads, value }: Entry, before: number): Comparison {
   const verdict = value === before ? 'same' : value > before ? 'larger' : 'smaller'

@@ -76,12 +76,16 @@ export interface Entry {
   readonly ceiling?: CeilingKind | 'memory without sharing'
   /** Best ceiling, in operations, bytes or iterations per second. */
   readonly peak?: number
+  /** Lowest mean ceiling of the rounds kept: how slow the machine was at times. */
+  readonly slowest?: number
   /** Rounds kept although something else ran, since too many had to be repeated. */
   readonly disturbed?: number
   /** Load average of the machine after the rounds. */
   readonly load?: number
   /** Seconds of an iteration, by round. */
   readonly samples?: readonly number[]
+  /** By round, how often the work had been opened anew. */
+  readonly openings?: readonly number[]
   /** The best peer with its version and mode, its figure, and ours over it: above 1 we are faster, or smaller. */
   readonly peer?: string
   readonly peerValue?: number
@@ -107,12 +111,10 @@ export interface Measured {
   readonly entry: Entry
   /** Samples of the other build, round by round beside those of the entry. */
   readonly other?: readonly number[]
-  /** By round, how often both builds had been opened anew. */
-  readonly openings?: readonly number[]
 }
 
-/** Two builds are opened anew so often: where their memory happens to lie makes a difference of several percent. */
-const openings = 5
+/** The work is opened anew so often: where its memory happens to lie makes a difference of several percent. */
+const openings = { one: 3, two: 5 }
 /** A round counts as disturbed when its ceiling is below this share of the best seen. */
 const quiet = 0.9
 /** So many rounds are repeated at most, as a share of the rounds asked for. */
@@ -137,13 +139,13 @@ export async function measure(item: Case, build: Build, options: MeasureOptions)
     await open(0)
     const iterations = await calibrate(works[0] as Work, options.seconds)
     for (const work of works) await work.time(iterations)
-    const roundsOfOpening = Math.ceil(rounds / openings)
+    const roundsOfOpening = Math.ceil(rounds / (other ? openings.two : openings.one))
     let opening = 0
 
     const kept: { seconds: number[]; peers: number[]; ceiling: Ceiling; opening: number }[] = []
     const put: typeof kept = []
     for (let round = 0; kept.length < rounds && round < rounds * (1 + repeats); round++) {
-      if (other && round > 0 && round % roundsOfOpening === 0) {
+      if (round > 0 && round % roundsOfOpening === 0) {
         await open(++opening)
         for (const work of works) await work.time(iterations)
       }
@@ -165,7 +167,7 @@ export async function measure(item: Case, build: Build, options: MeasureOptions)
       kept.push({ seconds, peers, ceiling, opening })
       // The best may have been seen only now: rounds that were kept can turn out to be disturbed.
       const best = Math.max(ceiling.undisturbed, ...[...kept, ...put].map(({ ceiling: { mean } }) => mean))
-      const disturbed = kept.filter(({ ceiling: { mean } }) => mean < quiet * best)
+      const disturbed = kept.filter(({ ceiling: { mean, share = 1 } }) => mean < quiet * best || share < quiet)
       for (const each of disturbed) kept.splice(kept.indexOf(each), 1)
       put.push(...disturbed)
     }
@@ -175,18 +177,19 @@ export async function measure(item: Case, build: Build, options: MeasureOptions)
     kept.push(...filled)
     const samples = kept.map(({ seconds }) => seconds[0] as number)
     const peak = Math.max(...kept.map(({ ceiling }) => ceiling.best))
+    const slowest = Math.min(...kept.map(({ ceiling }) => ceiling.mean))
     return {
       entry: {
         ...entryOf(item, samples, peak, filled.length),
+        slowest,
+        openings: kept.map(({ opening }) => opening),
         ...against(
           item,
           Math.min(...samples),
           opponents.map(({ peer, mode }, i) => ({ peer, mode, samples: kept.map(({ peers }) => peers[i] as number) })),
         ),
       },
-      ...(other
-        ? { other: kept.map(({ seconds }) => seconds[1] as number), openings: kept.map(({ opening }) => opening) }
-        : {}),
+      ...(other ? { other: kept.map(({ seconds }) => seconds[1] as number) } : {}),
     }
   } finally {
     close()
@@ -235,7 +238,11 @@ function against(item: Case, own: number, rivals: readonly Rival[]): Partial<Ent
 }
 
 async function ceilingOf(item: Case, work: Work, iterations: number, ceilings: Ceilings): Promise<Ceiling> {
-  if (item.ceiling === 'copy bandwidth') return ceilings.bandwidth(item.threads)
+  if (item.ceiling === 'copy bandwidth') {
+    // Bandwidth moves by itself, so a load on the cores shows better in the multiply-adds.
+    const { mean, undisturbed } = ceilings.compute(item.threads)
+    return { ...ceilings.bandwidth(item.threads), share: mean / undisturbed }
+  }
   if (item.ceiling !== 'bare loop' || !work.bare) return ceilings.compute(item.threads)
   const rate = iterations / (await work.bare(iterations))
   return { best: rate, mean: rate, undisturbed: rate }

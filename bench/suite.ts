@@ -13,6 +13,7 @@ import { type Build, type Case, type Entry, type Fact, type Library, measure } f
 import { checkPeers } from './peers/check.js'
 import { findPeers } from './peers/find.js'
 import { openPeers, type Peers } from './peers/peers.js'
+import { selfTest, shortEntries } from './selfTest.js'
 import { memory, profiled, profileOf, steps } from './steps.js'
 import { sizes, whole } from './whole.js'
 
@@ -25,7 +26,9 @@ const help = `npm run bench -- [suite] [options]
   --compare FOLDER   measure another built checkout in turn with this one
   --profile PATTERN  instead: time and share of every op of the steps whose name matches
   --peers            other libraries of this machine do the same work in the same rounds; without --quick also compiled
-  --slow NAME:5      self-test: entries of that name wait 5 % longer; without --compare this build is its own opponent`
+  --slow NAME:5      entries of that name wait 5 % longer; without --compare this build is its own opponent
+  --self-test        compares this build with itself again and again, with and without waiting 5 % longer
+  --runs N           so often for each entry (10), of a few short entries unless --only chooses others`
 
 interface Report {
   readonly format: 1
@@ -59,6 +62,8 @@ function settings() {
       profile: { type: 'string' },
       peers: { type: 'boolean', default: false },
       slow: { type: 'string' },
+      'self-test': { type: 'boolean', default: false },
+      runs: { type: 'string', default: '10' },
     },
   })
   if (positionals.length > 0) throw new Error(`unexpected argument ${positionals[0]}`)
@@ -147,7 +152,10 @@ async function run(): Promise<void> {
   console.log(`${machine.device}, ${machine.cpu}, ${cores} cores; Node ${process.version}; load ${atStart.toFixed(2)}`)
   if (peers) console.log(`peers: ${peers.names.join('; ')}`)
   console.log(`best of ${rounds} rounds\n`)
-
+  if (options['self-test']) {
+    const chosen = cases.filter((item) => only.source !== '(?:)' || shortEntries.test(keyOf(item)))
+    return selfTest(chosen, build, { rounds, runs: Number(options.runs) })
+  }
   const entries: Entry[] = []
   const comparisons: Comparison[] = []
   const failures: string[] = []
@@ -175,7 +183,7 @@ async function run(): Promise<void> {
       const measured = await measure(item, build, { rounds, seconds, ceilings, other, slowdown, opponents })
       const earlier = known.get(keyOf(item))
       const comparison = measured.other
-        ? comparePairs(measured.entry, measured.other, measured.openings)
+        ? comparePairs(measured.entry, measured.other)
         : earlier && compareEntries(measured.entry, earlier)
       add(measured.entry, comparison)
     })

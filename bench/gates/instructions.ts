@@ -62,6 +62,7 @@ export function countInstructions(replay: string, pack: string): Instructions {
       .map(Number)
       .sort((a, b) => a - b)
       .map((i) => Number(/^totals: (\d+)/m.exec(readFileSync(join(folder, `out.${i}`), 'utf8'))?.[1]))
+    if (totals.includes(0)) throw new Error('callgrind counted nothing: it did not find gradline_replay_step')
     if (totals.length !== cases.length)
       throw new Error(`callgrind left ${totals.length} counts of ${cases.length} cases`)
     const perStep = cases.map(({ name, steps }, i) => [name, Math.round((totals[i] as number) / steps)] as const)

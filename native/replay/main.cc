@@ -1,6 +1,7 @@
 // Runs recorded programs without Node: `replay PACK` compares a backend with ref step by step, `--count` runs the steps
 // alone, for callgrind and for counting, `--damage` runs broken programs. What a pack is stands in pack.h, who calls
 // this in scripts/check-native.mjs and bench/gates.ts.
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -11,8 +12,9 @@
 #include "compare.h"
 #include "damage.h"
 #include "heap.h"
+#include "loaded.h"
+#include "marks.h"
 #include "probe.h"
-#include "session.h"
 
 namespace {
 
@@ -25,7 +27,7 @@ constexpr const char *kUsage =
     "  --isa A,B           instruction sets of cpu; default: all of this machine\n"
     "  --threads 1,2       numbers of threads; default 1,2,3. The bits must not depend on them\n"
     "  --only TEXT         cases whose name contains it\n"
-    "  --count             no comparison: one step, then the steps of the case inside gradline_replay_step\n"
+    "  --count             no comparison: the steps of the case inside gradline_replay_step, and what they cost\n"
     "  --damage SECONDS    damaged programs instead, each refused or run\n"
     "  --seed N            of the damage\n"
     "  --about             compiler and instruction sets, as JSON\n";
@@ -86,7 +88,10 @@ Options parse(int argc, char **argv) {
       options.pack = name;
   }
   if (options.pack.empty() && !options.about) reject("no pack was named");
-  if (options.backend != "cpu") options.isas = {""};
+  if (options.backend != "cpu") {
+    options.isas = {""};
+    if (options.threads.empty()) options.threads = {0};
+  }
   if (options.isas.empty()) options.isas = readMachine().isas;
   if (options.threads.empty()) options.threads = options.count ? std::vector<int>{1} : std::vector<int>{1, 2, 3};
   return options;
@@ -137,7 +142,7 @@ std::string nameOfRegion(const Case &item, uint32_t region) {
 // up. Returns everything that is left in the end.
 std::vector<std::vector<uint8_t>> verify(const Devices &devices, const std::shared_ptr<Device> &device,
                                          const Case &item, double &share) {
-  Session tested(device, item), ref(*devices.ref, item);
+  Loaded tested(device, item), ref(*devices.ref, item);
   for (uint32_t step = 1; step <= item.steps; step++) {
     if (step > 1) ref.follow(tested);
     tested.run(1);
@@ -168,7 +173,7 @@ void verifyEverywhere(const Options &options, const Devices &devices, const Case
           first = verify(devices, device, item, share);
           continue;
         }
-        Session again(device, item);
+        Loaded again(device, item);
         again.run(item.steps);
         for (uint32_t i = 0; i < first.size(); i++) {
           if (again.content(i) == first[i]) continue;
@@ -190,12 +195,9 @@ void countEverywhere(const Options &options, const Backend &backend, const Case 
   for (const auto &isa : options.isas) {
     for (int threads : options.threads) {
       const Opened device(backend, threads, isa);
-      Session session(*device, item);
-      session.run(1);
+      Loaded loaded(*device, item);
       resetCounts();
-      measureSteps(true);
-      session.run(item.steps);
-      measureSteps(false);
+      loaded.run(item.steps);
       const Counts seen = counts();
       const auto perStep = [&](uint64_t count) { return static_cast<double>(count) / static_cast<double>(seen.steps); };
       std::printf(

@@ -12,38 +12,17 @@
 #include "../cpu/backend.h"
 #include "../ref/table.h"
 #include "heap.h"
+#include "marks.h"
 
 namespace gradline::replay {
 namespace {
 
 const Backend *inner = nullptr;
 Backend outer;
-std::atomic<bool> measuring{false};
 std::vector<bool> poisoned;  // of the next allocations, the last one first
 std::atomic<uint64_t> steps{0}, heapBefore{0}, heapAfter{0}, bytesRead{0}, bytesWritten{0};
 
-// One call of the inner step, whatever the table's step takes, as a plain function for the two below.
-struct Call {
-  void (*run)(const void *arguments);
-  const void *arguments;
-};
-
-}  // namespace
-
-extern "C" {
-__attribute__((noinline)) void gradline_replay_step(const Call *call) {
-  call->run(call->arguments);
-  asm volatile("" ::: "memory");  // else the call becomes a jump, after which this function counts as left
-}
-__attribute__((noinline)) void gradline_replay_warm_up(const Call *call) {
-  call->run(call->arguments);
-  asm volatile("" ::: "memory");
-}
-__attribute__((noinline)) void gradline_replay_case_done() { asm volatile(""); }
-}
-
-namespace {
-
+// One call of the inner step, whatever the table's step takes.
 template <class>
 struct Step;
 template <class... Arguments>
@@ -51,11 +30,7 @@ struct Step<void (*)(Arguments...)> {
   static void run(Arguments... arguments) {
     if (steps.fetch_add(1) == 0) heapBefore = allocations();
     const auto body = [&] { inner->step(arguments...); };
-    const Call call{[](const void *pointer) { (*static_cast<const decltype(body) *>(pointer))(); }, &body};
-    if (measuring)
-      gradline_replay_step(&call);
-    else
-      gradline_replay_warm_up(&call);
+    gradline_replay_step([](const void *pointer) { (*static_cast<const decltype(body) *>(pointer))(); }, &body);
     heapAfter = allocations();
   }
 };
@@ -112,7 +87,6 @@ const Backend &probed(const std::string &nameOrPath) {
 
 void resetCounts() { steps = heapBefore = heapAfter = bytesRead = bytesWritten = 0; }
 Counts counts() { return {steps, heapAfter - heapBefore, bytesRead, bytesWritten}; }
-void measureSteps(bool on) { measuring = on; }
 void poisonNext(std::vector<bool> which) {
   std::reverse(which.begin(), which.end());
   poisoned = std::move(which);

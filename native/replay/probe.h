@@ -1,5 +1,5 @@
-// A backend with an observer in between: the same table, but steps pass through functions of known names, what they
-// allocate and what is copied is counted, and memory that a program owns begins as NaN instead of zero.
+// A backend with an observer in between: the same table, but steps pass through gradline_replay_step (marks.h), what
+// they allocate and what is copied is counted, and memory that a program owns begins as NaN instead of zero.
 #pragma once
 #include <string>
 #include <vector>
@@ -21,13 +21,6 @@ const Backend &probed(const std::string &nameOrPath);
 
 void resetCounts();
 Counts counts();
-
-// Steps run inside gradline_replay_step while this is on, else inside gradline_replay_warm_up: callgrind's
-// --toggle-collect goes by the name.
-void measureSteps(bool on);
-
-// Does nothing; callgrind's --dump-after goes by its name, gradline_replay_case_done.
-extern "C" void gradline_replay_case_done();
 
 // Of the next allocations, in their order, those that begin as bytes 0xff: a NaN, -1 or 255 where something is read
 // before it is written. Those after them begin as the backend makes them.

@@ -122,6 +122,30 @@ describe('verdicts', () => {
     expect(compareEntries(entry(samples(next, 1.08, 0.004), 92), before).verdict).toBe('cannot tell')
   })
 
+  it('cannot tell between two runs when the ceilings of one moved as far as the times', () => {
+    const next = stream(7)
+    const calm = (factor: number): number[] => samples(next, factor, 0.004)
+    const before = { ...entry(calm(1), 100), slowest: 99 }
+    expect(compareEntries({ ...entry(calm(1.06), 100), slowest: 98 }, before).verdict).toBe('slower')
+    expect(compareEntries({ ...entry(calm(1.06), 100), slowest: 92 }, before).verdict).toBe('cannot tell')
+    expect(compareEntries({ ...entry(calm(0.94), 100), slowest: 98 }, before).verdict).toBe('faster')
+    expect(compareEntries({ ...entry(calm(0.94), 100) }, { ...before, slowest: 91 }).verdict).toBe('cannot tell')
+  })
+
+  it('cannot tell between two runs unless every opening of one is on the same side of every opening of the other', () => {
+    const next = stream(8)
+    const openings = Array.from({ length: rounds }, (_, i) => Math.floor(i / 3))
+    const opened = (factors: readonly number[]): Entry => {
+      const lists = openings.map((opening) => (factors[opening] as number) * (1 + 0.002 * next()))
+      return { ...entry(lists), openings }
+    }
+    const before = opened([1, 1.03, 1, 1, 1])
+    expect(compareEntries(opened([1.05, 1.06, 1.05, 1.04, 1.05]), before).verdict).toBe('slower')
+    const { verdict, reason } = compareEntries(opened([1.05, 1.06, 1.02, 1.04, 1.05]), before)
+    expect(verdict).toBe('cannot tell')
+    expect(reason).toContain('memory')
+  })
+
   it('want a ratio beyond the threshold, an interval on one side, and best rounds that agree', () => {
     expect(verdictOf({ ratio: 1.06, low: 1.04, high: 1.08, bests: 1.05 })).toBe('slower')
     expect(verdictOf({ ratio: 1.06, low: 0.99, high: 1.08, bests: 1.05 })).toBe('cannot tell')

@@ -7,10 +7,10 @@
 
 namespace gradline::replay {
 
-class Session {
+class Loaded {
  public:
   // Throws Error when the program is refused, or the case does not fit it.
-  Session(std::shared_ptr<Device> device, const Case &item);
+  Loaded(std::shared_ptr<Device> device, const Case &item);
 
   // Throws Error when a step fails.
   void run(uint64_t steps);
@@ -20,7 +20,7 @@ class Session {
   std::vector<uint8_t> content(uint32_t i) const;
 
   // Sets the regions that outlive the program to what they hold there.
-  void follow(const Session &other);
+  void follow(const Loaded &other);
 
   // The bytes of a checked range.
   std::vector<uint8_t> range(const Check &check) const;

@@ -1,5 +1,5 @@
 // Loading and running a case through the core's own door.
-#include "session.h"
+#include "loaded.h"
 
 #include <algorithm>
 
@@ -8,7 +8,7 @@
 
 namespace gradline::replay {
 
-Session::Session(std::shared_ptr<Device> device, const Case &item) : device_(std::move(device)), case_(item) {
+Loaded::Loaded(std::shared_ptr<Device> device, const Case &item) : device_(std::move(device)), case_(item) {
   const Image image = decode(item.program.data(), item.program.size());
   const auto reject = [](const std::string &what) { throw Error(ErrorCode::argument, "the case " + what); };
   if (item.contents.size() != image.regions.size()) {
@@ -46,7 +46,7 @@ Session::Session(std::shared_ptr<Device> device, const Case &item) : device_(std
   }
 }
 
-void Session::run(uint64_t steps) {
+void Loaded::run(uint64_t steps) {
   const auto run = device_->runAndWait(program_, steps, case_.inputs);
   if (run->error) throw Error(*run->error);
   const uint64_t bytes = program_->resultBytes();
@@ -55,7 +55,7 @@ void Session::run(uint64_t steps) {
   metrics_.assign(last, last + bytes);
 }
 
-std::vector<uint8_t> Session::content(uint32_t i) const {
+std::vector<uint8_t> Loaded::content(uint32_t i) const {
   if (!storages_[i])
     return static_cast<int64_t>(i) == program_->image().metricRegion ? metrics_ : std::vector<uint8_t>{};
   std::vector<uint8_t> bytes(storages_[i]->bytes());
@@ -63,7 +63,7 @@ std::vector<uint8_t> Session::content(uint32_t i) const {
   return bytes;
 }
 
-void Session::follow(const Session &other) {
+void Loaded::follow(const Loaded &other) {
   for (uint32_t i = 0; i < storages_.size(); i++) {
     if (!storages_[i] || static_cast<RegionKind>(program_->image().regions[i].kind) == RegionKind::data) continue;
     const auto bytes = other.content(i);
@@ -71,7 +71,7 @@ void Session::follow(const Session &other) {
   }
 }
 
-std::vector<uint8_t> Session::range(const Check &check) const {
+std::vector<uint8_t> Loaded::range(const Check &check) const {
   const auto bytes = content(check.region);
   const auto begin = bytes.begin() + static_cast<std::ptrdiff_t>(check.offset);
   return {begin, begin + static_cast<std::ptrdiff_t>(bytesOf(check))};
