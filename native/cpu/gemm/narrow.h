@@ -9,7 +9,7 @@
 namespace gradline::cpu::GL_ISA {
 
 constexpr int kMostNarrow = kLanes / 2;  // output channels
-constexpr int64_t kNarrowPlaces = 256;   // of a block
+constexpr int64_t kNarrowPlaces = 128;   // of a block
 
 // `pixels` neighbouring outputs of `outs` channels each, at most kLanes numbers, stored side by side.
 struct NarrowArgs {

@@ -8,30 +8,27 @@ template <int rows, int vecs>
 static void multiply(const PlanarArgs &args) {
   Vec sum[rows][vecs] = {};
   const float *b = args.b;
-  const int64_t ldb = args.ldb, plane = args.plane, lastCols = args.lastCols;
-  for (int64_t ty = 0; ty < args.tapRows; ty++)
-    for (int64_t tx = 0; tx < args.tapCols; tx++) {
-      const float *a = args.a + ty * args.tapRow + args.tapCol[tx];
-      for (int64_t c = args.channels; c > 0; c--) {
-        Vec row[vecs];
+  const int64_t *at = args.offsets;
+  const int64_t ldb = args.ldb, lastCols = args.lastCols, ldc = args.ldc;
+  float *c = args.c;
+  for (int64_t k = args.depth; k > 0; k--, at++, b += ldb) {
+    const float *a = args.a + *at;
+    Vec row[vecs];
 #pragma GCC unroll 2
-        for (int v = 0; v < vecs - 1; v++) row[v] = load(b + v * kLanes);
-        row[vecs - 1] = load(b + (vecs - 1) * kLanes, lastCols);
+    for (int v = 0; v < vecs - 1; v++) row[v] = load(b + v * kLanes);
+    row[vecs - 1] = load(b + (vecs - 1) * kLanes, lastCols);
 #pragma GCC unroll 32
-        for (int r = 0; r < rows; r++) {
-          const Vec x = set1(a[r]);
+    for (int r = 0; r < rows; r++) {
+      const Vec x = set1(a[r]);
 #pragma GCC unroll 2
-          for (int v = 0; v < vecs; v++) sum[r][v] += x * row[v];
-        }
-        a += plane;
-        b += ldb;
-      }
+      for (int v = 0; v < vecs; v++) sum[r][v] += x * row[v];
     }
+  }
 #pragma GCC unroll 32
   for (int r = 0; r < rows; r++) {
-    float *to = args.c + r * args.ldc;
 #pragma GCC unroll 2
-    for (int v = 0; v < vecs; v++) store(to + v * kLanes, sum[r][v], v == vecs - 1 ? lastCols : kLanes);
+    for (int v = 0; v < vecs; v++) store(c + v * kLanes, sum[r][v], v == vecs - 1 ? lastCols : kLanes);
+    c += ldc;
   }
 }
 

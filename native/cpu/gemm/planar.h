@@ -17,14 +17,12 @@ constexpr int kPlanarRows[2] = {12, 6};
 constexpr int kPlanarRows[2] = {8, 4};
 #endif
 constexpr int kMostPlanarRows = kPlanarRows[0];
-constexpr int64_t kPlanarPlaces = 256;  // of a block
-constexpr int64_t kPlanarTaps = 32;     // across, at most
+constexpr int64_t kPlanarPlaces = 256;  // of a block; twice as many where channels are few
 
-// The tile C[r][0 .. cols) = sum over taps and channels of a[r + ...] * b, both sides walked in the order of w.
+// The tile C[r][0 .. cols) = sum over k of a[r + offsets[k]] * b[k * ldb].
 struct PlanarArgs {
-  int64_t tapRows, tapCols, channels;
-  int64_t tapRow, plane;  // floats between rows that taps meet, and between channels
-  const int64_t *tapCol;  // offset of each tap across
+  int64_t depth;
+  const int64_t *offsets;
   const float *a, *b;
   int64_t ldb;
   float *c;
@@ -42,7 +40,6 @@ extern const PlanarTable kPlanarTiles;
 struct Planes {
   int64_t phases, width;  // of one channel of one row
   int64_t plane, row, image;
-  int64_t tapCol[kPlanarTaps];
 };
 
 GL_SIMD Planes planesOf(const Patches &p, int64_t rows, int64_t cols) {
@@ -52,13 +49,21 @@ GL_SIMD Planes planesOf(const Patches &p, int64_t rows, int64_t cols) {
   s.plane = s.phases * s.width;
   s.row = p.channels * s.plane;
   s.image = p.y.span(rows) * s.row;
-  for (int64_t t = 0; t < p.x.taps; t++) {
-    const int64_t col = t * p.x.tapStep;
-    s.tapCol[t] = col % p.x.step * s.width + col / p.x.step;
-  }
   return s;
 }
-GL_SIMD int64_t planesSize(const Patches &p) { return p.blockImages * planesOf(p, p.blockRows, p.blockCols).image; }
+// Where element k of a patch lies, in the order of w: taps down, taps across, channels of the group.
+GL_SIMD void planarOffsets(const Patches &p, const Planes &s, int64_t *offsets) {
+  for (int64_t ty = 0; ty < p.y.taps; ty++)
+    for (int64_t tx = 0; tx < p.x.taps; tx++)
+      for (int64_t c = 0; c < p.groupChannels; c++) {
+        const int64_t col = tx * p.x.tapStep;
+        *offsets++ = ty * p.y.tapStep * s.row + c * s.plane + col % p.x.step * s.width + col / p.x.step;
+      }
+}
+
+GL_SIMD int64_t planesSize(const Patches &p) {
+  return ceilDiv(p.blockImages * planesOf(p, p.blockRows, p.blockCols).image, 16) * 16;
+}
 
 // Column i of `phase` for channels [0, channels) of one row of the image, first <= i < last.
 GL_SIMD void splitRow(const float *source, int64_t pixel, int64_t channels, int64_t first, int64_t last, int64_t plane,
@@ -106,14 +111,10 @@ GL_SIMD void splitRow(const float *source, int64_t pixel, int64_t channels, int6
 
 // b: filter of one group in the order of w, `ldb` floats between its rows.
 GL_SIMD void multiplyPlanar(const Op &op, const Patches &p, const Block &block, const Planes &s, const float *planes,
-                            const OutputGrid &out, const BlockProduct &q) {
+                            const int64_t *offsets, const OutputGrid &out, const BlockProduct &q) {
   PlanarArgs args;
-  args.tapRows = p.y.taps;
-  args.tapCols = p.x.taps;
-  args.channels = p.groupChannels;
-  args.tapRow = p.y.tapStep * s.row;
-  args.plane = s.plane;
-  args.tapCol = s.tapCol;
+  args.depth = p.depth();
+  args.offsets = offsets;
   args.ldb = q.ldb;
   args.ldc = out.colStep;
   int64_t rowC[kMostPlanarRows];

@@ -39,15 +39,16 @@ GL_SIMD int64_t partCols(int64_t cols, int64_t blocks) {
 GL_SIMD Convolution chooseMethod(Patches p, int64_t groups, int64_t outs, OutputGrid out, int64_t sisters) {
   Convolution s;
   s.method = Method::patches;
-  if ((p.groupChannels <= kFewChannels || outs <= kLanes) && p.x.taps <= kPlanarTaps) s.method = Method::planar;
+  if (p.groupChannels <= kFewChannels || outs <= kLanes) s.method = Method::planar;
   if (groups == 1 && p.x.step == 1 && isNarrow(p.channels, outs)) s.method = Method::narrow;
   s.p = p;
   s.groups = groups;
   s.outs = outs;
   s.out = out;
+  const int64_t planarPlaces = p.channels <= kFewChannels ? 2 * kPlanarPlaces : kPlanarPlaces;
   if (p.y.grid > 0 && p.x.grid > 0)
     cutBlocks(s.p, s.method == Method::patches  ? kBlockPlaces
-                   : s.method == Method::planar ? kPlanarPlaces
+                   : s.method == Method::planar ? planarPlaces
                                                 : kNarrowPlaces);
   s.part = s.method == Method::narrow ? outs : partCols(outs, s.p.blocks() * sisters);
   s.parts = ceilDiv(outs, s.part);
@@ -56,7 +57,8 @@ GL_SIMD Convolution chooseMethod(Patches p, int64_t groups, int64_t outs, Output
 
 GL_SIMD size_t scratchBytes(const Convolution &s) {
   if (s.method == Method::patches) return scratchBytes(s.p, 2 * s.p.blockPlaces());
-  return sizeof(float) * static_cast<size_t>(s.method == Method::planar ? planesSize(s.p) : narrowSlabSize(s.p));
+  if (s.method == Method::narrow) return sizeof(float) * static_cast<size_t>(narrowSlabSize(s.p));
+  return static_cast<size_t>(4 * planesSize(s.p) + 8 * s.p.depth());
 }
 
 // The filter of group 0, in panels of rows [tap][channel] of a group (patches, planar) or as packed for narrow.
@@ -85,9 +87,11 @@ GL_SIMD void convolveUnits(const Op &op, const Convolution &s, const Filter &fil
     } else if (s.method == Method::planar) {
       const Block block = blockAt(p, u / s.parts);
       const Planes planes = planesOf(p, block.rows, block.cols);
+      int64_t *offsets = reinterpret_cast<int64_t *>(slab + planesSize(p));
       fillPlanes(p, block, planes, source, slab);
+      planarOffsets(p, planes, offsets);
       for (int64_t g = 0; g < s.groups; g++)
-        multiplyPlanar(op, p, block, planes, slab + g * p.groupChannels * planes.plane, s.out,
+        multiplyPlanar(op, p, block, planes, slab + g * p.groupChannels * planes.plane, offsets, s.out,
                        productOf(block.places(), g));
     } else {
       int64_t *rowA = offsetsBehindSlab(p, slab), *rowC = rowA + p.blockPlaces();

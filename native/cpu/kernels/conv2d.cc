@@ -1,6 +1,7 @@
 // conv2d: x [n, h, w, ci], w [kh, kw, ci / groups, co] -> y [n, oh, ow, co], with epilogues. One convolution of conv.h.
 // Depthwise convolutions stand in depthwise.cc.
 #include "conv.h"
+#include "depthwise.h"
 
 namespace gradline::cpu::GL_ISA {
 
@@ -27,6 +28,7 @@ static void convolve(const Op &op, int64_t begin, int64_t end, void *scratch) {
 
 bool planConv2d(const Op &op, KernelPlan &plan) {
   if (!allF32(op) || op.in[0].size == 0 || op.in[1].size == 0 || op.out[0].size == 0) return false;
+  if (planDepthwise(op, plan)) return true;
   const Convolution s = forwardOf(op);
   plan = {};
   plan.name = "conv2d";

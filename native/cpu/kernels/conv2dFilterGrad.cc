@@ -1,6 +1,7 @@
 // conv2dFilterGrad: x [n, h, w, ci], dy [n, oh, ow, co] -> dw [kh, kw, ci / groups, co]: sums over places, cut into
 // chunks of blocks; each chunk makes a partial dw.
 #include "conv.h"
+#include "depthwise.h"
 
 namespace gradline::cpu::GL_ISA {
 
@@ -88,6 +89,7 @@ static void addChunks(const Op &op, int64_t begin, int64_t end, void *) {
 
 bool planConv2dFilterGrad(const Op &op, KernelPlan &plan) {
   if (!allF32(op) || op.in[0].size == 0 || op.in[1].size == 0 || op.out[0].size == 0) return false;
+  if (planDepthwise(op, plan)) return true;
   const FilterGrad s = filterGradOf(op);
   onePhase(plan, "conv2dFilterGrad", sumChunks, s.chunks * s.parts, convolutionTime(op.out[0], op.in[1]));
   plan.scratch = scratchBytes(s.p, 2 * s.depth);

@@ -2,40 +2,10 @@
 // of conv.h with stride 1 for each residue of the stride: of every strideH x strideW pixels of dx, those at one place
 // in the grid (a class) meet the same taps.
 #include "conv.h"
+#include "depthwise.h"
+#include "residues.h"
 
 namespace gradline::cpu::GL_ISA {
-
-// One axis of one class: pixels residue, residue + stride, ... of dx; taps that meet them, and where in dy they look.
-struct ClassAxis {
-  Axis axis;
-  int64_t lastTap, tapStride;  // of w; the class meets taps lastTap, lastTap - tapStride, ...
-  int64_t tapsBefore;          // taps of the classes with a smaller residue
-};
-
-GL_SIMD int64_t residueOf(int64_t tap, int64_t stride, int64_t dilation, int64_t pad) {
-  const int64_t r = (tap * dilation - pad) % stride;
-  return r < 0 ? r + stride : r;
-}
-
-GL_SIMD ClassAxis classAxis(int64_t residue, int64_t size, int64_t source, int64_t taps, int64_t stride,
-                            int64_t dilation, int64_t pad) {
-  ClassAxis c = {};
-  int64_t count = 0, first = 0;
-  for (int64_t t = 0; t < taps; t++) {
-    const int64_t r = residueOf(t, stride, dilation, pad);
-    c.tapsBefore += r < residue;
-    if (r != residue) continue;
-    if (count == 0) first = t;
-    if (count == 1) c.tapStride = t - first;
-    c.lastTap = t;
-    count++;
-  }
-  // Pixel residue + i * stride of dx meets tap t of place (residue + pad - t * dilation) / stride + i of dy.
-  c.axis = {
-      residue < size ? ceilDiv(size - residue, stride) : 0,           source, count, 1, c.tapStride * dilation / stride,
-      count > 0 ? (residue + pad - c.lastTap * dilation) / stride : 0};
-  return c;
-}
 
 struct InputGrad {
   int64_t strideH, strideW, groups, ci, co, kh, kw, groupIn, groupOut, panels;
@@ -59,17 +29,6 @@ GL_SIMD InputGrad inputGradOf(const Op &op) {
   s.narrow = s.groups == 1 && isNarrow(s.co, s.ci);
   s.perTap = s.narrow ? ceilDiv(s.co, kLanes) * s.ci * kLanes : s.groups * s.panels * s.groupOut * kTileCols;
   return s;
-}
-
-GL_SIMD ClassAxis classRows(const Op &op, int64_t residue) {
-  namespace at = attr::conv2dInputGrad;
-  return classAxis(residue, op.out[0].dims[1], op.in[0].dims[1], op.in[1].dims[0], op.iattr(at::strideH),
-                   op.iattr(at::dilationH), op.iattr(at::padTop));
-}
-GL_SIMD ClassAxis classCols(const Op &op, int64_t residue) {
-  namespace at = attr::conv2dInputGrad;
-  return classAxis(residue, op.out[0].dims[2], op.in[0].dims[2], op.in[1].dims[1], op.iattr(at::strideW),
-                   op.iattr(at::dilationW), op.iattr(at::padLeft));
 }
 
 GL_SIMD Convolution convolutionOf(const Op &op, const InputGrad &s, int64_t residueY, int64_t residueX) {
@@ -140,6 +99,7 @@ static void convolveClasses(const Op &op, int64_t begin, int64_t end, void *scra
 
 bool planConv2dInputGrad(const Op &op, KernelPlan &plan) {
   if (!allF32(op) || op.in[0].size == 0 || op.in[1].size == 0 || op.out[0].size == 0) return false;
+  if (planDepthwise(op, plan)) return true;
   const InputGrad s = inputGradOf(op);
   plan = {};
   plan.name = "conv2dInputGrad";

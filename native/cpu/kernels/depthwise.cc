@@ -1,0 +1,327 @@
+// Depthwise convolutions: as many groups as input channels, each with `multiplier` outputs. The lanes of a vector are
+// output channels, and taps outside the image are left out instead of being read as zeros. All three directions; the
+// plans of conv2d.cc, conv2dInputGrad.cc and conv2dFilterGrad.cc ask here first.
+#include "depthwise.h"
+
+#include "residues.h"
+
+namespace gradline::cpu::GL_ISA {
+
+constexpr int64_t kTilePixels = 8;        // neighbours along a row, each with a sum of its own
+constexpr int64_t kUnitProducts = 65536;  // multiply-adds of a unit, about
+constexpr int64_t kMostChunks = 16;       // partial filter gradients
+constexpr int kTogether = 4;              // taps, and neighbouring pixels, of a filter gradient with sums in registers
+
+// ---- Sums over taps: conv2d and its input gradient
+
+// Both as a walk of taps: place i of the grid meets taps tap0 + t * tapStep of w at axis.first + i * step + t * tapStep
+// of the source.
+struct Sweep {
+  Axis y, x;
+  int64_t tapY, tapStepY, tapX, tapStepX;  // of w
+  int64_t images;
+  OutputGrid out;
+  int64_t rowsPerUnit, units;
+};
+
+GL_SIMD void cutRows(Sweep &s, int64_t channels) {
+  const int64_t row = larger(1, s.x.grid * s.y.taps * s.x.taps * channels);
+  s.rowsPerUnit = larger(1, kUnitProducts / row);
+  s.units = s.x.grid > 0 ? ceilDiv(s.images * s.y.grid, s.rowsPerUnit) : 0;
+}
+
+// The taps [begin, end) of place i that lie inside.
+GL_SIMD void tapsInside(const Axis &a, int64_t i, int64_t &begin, int64_t &end) {
+  begin = end = 0;
+  const int64_t at = a.first + i * a.step;
+  while (begin < a.taps && at + begin * a.tapStep < 0) begin++;
+  for (end = begin; end < a.taps && at + end * a.tapStep < a.source;) end++;
+}
+
+// x of output channels [c, c + count), of a pixel with one channel for every `multiplier` of them.
+template <bool spread>
+GL_SIMD Vec loadSpread(const float *pixel, int64_t c, int64_t count, int64_t multiplier) {
+  if constexpr (!spread) {
+    return load(pixel + c, count);
+  } else {
+    const int64_t before = c % multiplier;
+    const Vec v = load(pixel + c / multiplier, (before + count - 1) / multiplier + 1);
+    return pick(v, spreadLanes(before, multiplier));
+  }
+}
+
+struct SweepArgs {
+  const float *x, *w;
+  int64_t tapsY, tapsX;
+  int64_t rowX, colX, rowW, colW;  // floats from tap to tap
+  int64_t pixelX;                  // from place to place
+  int64_t channels, multiplier;    // channels of a result before they are joined
+};
+
+// sums[p * channels ...] of `pixels` places, to `to` with `pixelTo` floats between them.
+template <int pixels, bool spread>
+GL_SIMD void sweepTaps(const SweepArgs &args, float *to, int64_t pixelTo) {
+  eachVec(args.channels, [&](int64_t c, int64_t count) GL_LAMBDA {
+    Vec sum[pixels] = {};
+    for (int64_t ty = 0; ty < args.tapsY; ty++)
+      for (int64_t tx = 0; tx < args.tapsX; tx++) {
+        const Vec w = load(args.w + ty * args.rowW + tx * args.colW + c, count);
+        const float *x = args.x + ty * args.rowX + tx * args.colX;
+#pragma GCC unroll 8
+        for (int p = 0; p < pixels; p++, x += args.pixelX)
+          sum[p] += loadSpread<spread>(x, c, count, args.multiplier) * w;
+      }
+#pragma GCC unroll 8
+    for (int p = 0; p < pixels; p++) store(to + p * pixelTo + c, sum[p], count);
+  });
+}
+
+template <bool spread>
+static void sweepPixels(const SweepArgs &args, int64_t pixels, float *to, int64_t pixelTo) {
+  switch (pixels) {
+#define GL_PIXELS(n) \
+  case n:            \
+    return sweepTaps<n, spread>(args, to, pixelTo);
+    GL_PIXELS(1) GL_PIXELS(2) GL_PIXELS(3) GL_PIXELS(4) GL_PIXELS(5) GL_PIXELS(6) GL_PIXELS(7) GL_PIXELS(8)
+#undef GL_PIXELS
+  }
+}
+
+// Units are stretches of rows of the grid. `spread`: the source has one channel for `multiplier` of the sums; `join`:
+// the output has, and receives the sum of these.
+template <bool spread, bool join>
+GL_SIMD void sweepRows(const Op &op, const Sweep &s, int64_t multiplier, int64_t begin, int64_t end, float *scratch) {
+  const Tensor &source = op.in[0], &w = op.in[1];
+  SweepArgs args;
+  args.channels = w.dims[3];
+  args.multiplier = multiplier;
+  const int64_t pixel = source.dims[3], outs = op.out[0].dims[3];
+  args.rowX = s.y.tapStep * s.x.source * pixel;
+  args.colX = s.x.tapStep * pixel;
+  args.rowW = s.tapStepY * w.dims[1] * args.channels;
+  args.colW = s.tapStepX * args.channels;
+  args.pixelX = s.x.step * pixel;
+  int64_t inner = 0, behind = s.x.grid;  // places whose taps all lie inside
+  while (inner < behind && s.x.first + inner * s.x.step < 0) inner++;
+  while (behind > inner && s.x.first + (behind - 1) * s.x.step + (s.x.taps - 1) * s.x.tapStep >= s.x.source) behind--;
+  int64_t rowC[kTilePixels];
+  for (int64_t row = begin * s.rowsPerUnit; row < smaller(end * s.rowsPerUnit, s.images * s.y.grid); row++) {
+    const int64_t n = row / s.y.grid, y = row % s.y.grid;
+    int64_t firstY, lastY, firstX, lastX;
+    tapsInside(s.y, y, firstY, lastY);
+    args.tapsY = lastY - firstY;
+    for (int64_t x = 0, pixels; x < s.x.grid; x += pixels) {
+      pixels = 1;
+      if (x >= inner && x < behind) pixels = ceilDiv(behind - x, ceilDiv(behind - x, kTilePixels));
+      tapsInside(s.x, x, firstX, lastX);
+      args.tapsX = lastX - firstX;
+      args.x = source.as<float>() + ((n * s.y.source + s.y.first + y * s.y.step + firstY * s.y.tapStep) * s.x.source +
+                                     s.x.first + x * s.x.step + firstX * s.x.tapStep) *
+                                        pixel;
+      args.w =
+          w.as<float>() + ((s.tapY + firstY * s.tapStepY) * w.dims[1] + s.tapX + firstX * s.tapStepX) * args.channels;
+      for (int64_t p = 0; p < pixels; p++) rowC[p] = s.out.at(n, y, x + p);
+      float *to = op.out[0].as<float>();
+      if constexpr (join) {
+        sweepPixels<spread>(args, pixels, scratch, args.channels);
+        for (int64_t p = 0; p < pixels; p++)
+          for (int64_t c = 0; c < outs; c++) {
+            const float *parts = scratch + p * args.channels + c * multiplier;
+            float sum = parts[0];
+            for (int64_t i = 1; i < multiplier; i++) sum += parts[i];
+            to[rowC[p] + c] = sum;
+          }
+      } else {
+        sweepPixels<spread>(args, pixels, to + rowC[0], s.out.colStep);
+      }
+      finishTile(op, rowC, pixels, 0, outs);
+    }
+  }
+}
+
+GL_SIMD Sweep forwardSweep(const Op &op) {
+  const Tensor &y = op.out[0];
+  const Patches p = forwardPatches(op, op.in[0], op.in[1], y, 1);
+  const int64_t co = y.dims[3];
+  Sweep s = {p.y, p.x, 0, 1, 0, 1, y.dims[0], {0, y.dims[1] * y.dims[2] * co, y.dims[2] * co, co}, 0, 0};
+  cutRows(s, co);
+  return s;
+}
+
+static void depthwiseForward(const Op &op, int64_t begin, int64_t end, void *) {
+  const Sweep s = forwardSweep(op);
+  const int64_t multiplier = op.out[0].dims[3] / op.in[0].dims[3];
+  if (multiplier == 1)
+    sweepRows<false, false>(op, s, 1, begin, end, nullptr);
+  else
+    sweepRows<true, false>(op, s, multiplier, begin, end, nullptr);
+}
+
+// Calls visit(sweep) for the residues of the stride.
+template <class Visit>
+GL_SIMD void eachResidue(const Op &op, Visit visit) {
+  namespace at = attr::conv2dInputGrad;
+  const int64_t strideH = op.iattr(at::strideH), strideW = op.iattr(at::strideW);
+  const Tensor &dx = op.out[0];
+  const int64_t w = dx.dims[2], ci = dx.dims[3];
+  for (int64_t ry = 0; ry < strideH; ry++)
+    for (int64_t rx = 0; rx < strideW; rx++) {
+      const ClassAxis y = classRows(op, ry), x = classCols(op, rx);
+      Sweep s = {y.axis,     x.axis,
+                 y.lastTap,  -y.tapStride,
+                 x.lastTap,  -x.tapStride,
+                 dx.dims[0], {(ry * w + rx) * ci, dx.dims[1] * w * ci, strideH * w * ci, strideW * ci},
+                 0,          0};
+      cutRows(s, op.in[0].dims[3]);
+      visit(s);
+    }
+}
+
+static void depthwiseInputGrad(const Op &op, int64_t begin, int64_t end, void *scratch) {
+  const int64_t multiplier = op.in[0].dims[3] / op.out[0].dims[3];
+  int64_t first = 0;
+  eachResidue(op, [&](const Sweep &s) GL_LAMBDA {
+    const int64_t from = larger(0, begin - first), to = smaller(s.units, end - first);
+    if (multiplier == 1)
+      sweepRows<false, false>(op, s, 1, from, to, nullptr);
+    else
+      sweepRows<false, true>(op, s, multiplier, from, to, static_cast<float *>(scratch));
+    first += s.units;
+  });
+}
+
+// ---- Sums over places: conv2dFilterGrad, in chunks of rows of dy, each with a partial dw
+
+struct DepthwiseFilterGrad {
+  Axis y, x;
+  int64_t co, multiplier, rows, chunks;
+};
+GL_SIMD DepthwiseFilterGrad depthwiseFilterGradOf(const Op &op) {
+  const Patches p = forwardPatches(op, op.in[0], op.out[0], op.in[1], 1);
+  DepthwiseFilterGrad s = {p.y, p.x, op.out[0].dims[3], op.out[0].dims[3] / op.in[0].dims[3], 0, 0};
+  s.rows = op.in[1].dims[0] * op.in[1].dims[1];
+  s.chunks = larger(1, smaller(kMostChunks, s.rows / 4));
+  return s;
+}
+
+// to[t * ldTo] += over n places: dy[i * pixelDy] * x[i * pixelX + t * colX], t < taps, for one vector of channels.
+template <int taps, bool spread>
+GL_SIMD void sumPlaces(const float *x, int64_t pixelX, int64_t colX, const float *dy, int64_t pixelDy, int64_t n,
+                       int64_t c, int64_t count, int64_t multiplier, Vec *to) {
+  Vec sum[kTogether][taps] = {};
+  int64_t i = 0;
+  for (; i + kTogether <= n; i += kTogether) {
+#pragma GCC unroll 4
+    for (int u = 0; u < kTogether; u++) {
+      const Vec g = load(dy + c, count);
+#pragma GCC unroll 4
+      for (int t = 0; t < taps; t++) sum[u][t] += loadSpread<spread>(x + t * colX, c, count, multiplier) * g;
+      dy += pixelDy;
+      x += pixelX;
+    }
+  }
+  for (; i < n; i++, dy += pixelDy, x += pixelX) {
+    const Vec g = load(dy + c, count);
+#pragma GCC unroll 4
+    for (int t = 0; t < taps; t++) sum[0][t] += loadSpread<spread>(x + t * colX, c, count, multiplier) * g;
+  }
+#pragma GCC unroll 4
+  for (int t = 0; t < taps; t++) to[t] += (sum[0][t] + sum[1][t]) + (sum[2][t] + sum[3][t]);
+}
+
+// Places [begin, end) of the grid at which tap t lies inside.
+GL_SIMD void placesInside(const Axis &a, int64_t t, int64_t &begin, int64_t &end) {
+  const int64_t at = a.first + t * a.tapStep;
+  begin = at < 0 ? ceilDiv(-at, a.step) : 0;
+  end = larger(begin, at < a.source ? smaller(a.grid, ceilDiv(a.source - at, a.step)) : 0);
+}
+
+template <bool spread>
+static void depthwiseChunks(const Op &op, int64_t begin, int64_t end, void *) {
+  const DepthwiseFilterGrad s = depthwiseFilterGradOf(op);
+  const int64_t ci = op.in[0].dims[3], size = op.out[0].size;
+  for (int64_t chunk = begin; chunk < end; chunk++) {
+    float *dw = s.chunks == 1 ? op.out[0].as<float>() : static_cast<float *>(op.workspace) + chunk * size;
+    const int64_t rowBegin = chunk * s.rows / s.chunks, rowEnd = (chunk + 1) * s.rows / s.chunks;
+    for (int64_t ty = 0; ty < s.y.taps; ty++)
+      for (int64_t tx = 0; tx < s.x.taps; tx += kTogether) {
+        const int taps = static_cast<int>(smaller(kTogether, s.x.taps - tx));
+        int64_t first[kTogether] = {}, last[kTogether] = {}, inner = 0, behind = s.x.grid;
+        for (int t = 0; t < taps; t++) {
+          placesInside(s.x, tx + t, first[t], last[t]);
+          inner = larger(inner, first[t]);
+          behind = smaller(behind, last[t]);
+        }
+        behind = larger(inner, behind);
+        eachVec(s.co, [&](int64_t c, int64_t count) GL_LAMBDA {
+          Vec sum[kTogether] = {};
+          for (int64_t row = rowBegin; row < rowEnd; row++) {
+            const int64_t sourceRow = s.y.first + row % s.y.grid * s.y.step + ty * s.y.tapStep;
+            if (sourceRow < 0 || sourceRow >= s.y.source) continue;
+            const float *x =
+                op.in[0].as<float>() +
+                ((row / s.y.grid * s.y.source + sourceRow) * s.x.source + s.x.first + tx * s.x.tapStep) * ci;
+            const float *dy = op.in[1].as<float>() + row * s.x.grid * s.co;
+            const auto add = [&](auto together, int64_t t, int64_t from, int64_t to) GL_LAMBDA {
+              if (from < to)
+                sumPlaces<decltype(together)::value, spread>(x + t * s.x.tapStep * ci + from * s.x.step * ci,
+                                                             s.x.step * ci, s.x.tapStep * ci, dy + from * s.co, s.co,
+                                                             to - from, c, count, s.multiplier, sum + t);
+            };
+            if (taps == 1) add(Count<1>{}, 0, inner, behind);
+            if (taps == 2) add(Count<2>{}, 0, inner, behind);
+            if (taps == 3) add(Count<3>{}, 0, inner, behind);
+            if (taps == 4) add(Count<4>{}, 0, inner, behind);
+            for (int t = 0; t < taps; t++) {
+              add(Count<1>{}, t, first[t], smaller(inner, last[t]));
+              add(Count<1>{}, t, larger(behind, first[t]), last[t]);
+            }
+          }
+          for (int t = 0; t < taps; t++) store(dw + (ty * s.x.taps + tx + t) * s.co + c, sum[t], count);
+        });
+      }
+  }
+}
+
+// dw = partial sums added in order of the chunks
+static void addDepthwiseChunks(const Op &op, int64_t begin, int64_t end, void *) {
+  const int64_t size = op.out[0].size, chunks = depthwiseFilterGradOf(op).chunks;
+  const float *partial = static_cast<const float *>(op.workspace);
+  const int64_t first = begin * kChunk;
+  eachVec(smaller(size, end * kChunk) - first, [&](int64_t i, int64_t count) GL_LAMBDA {
+    Vec sum = load(partial + first + i, count);
+    for (int64_t c = 1; c < chunks; c++) sum += load(partial + c * size + first + i, count);
+    store(op.out[0].as<float>() + first + i, sum, count);
+  });
+}
+
+bool planDepthwise(const Op &op, KernelPlan &plan) {
+  const int64_t groups = op.iattr(attr::conv2d::groups);
+  const Tensor &w = op.code == OpCode::conv2dFilterGrad ? op.out[0] : op.in[1];
+  const Tensor &y = op.code == OpCode::conv2d ? op.out[0] : op.code == OpCode::conv2dInputGrad ? op.in[0] : op.in[1];
+  if (groups == 1 || w.dims[2] != 1) return false;
+  const double time = static_cast<double>(w.dims[0] * w.dims[1]) * static_cast<double>(y.size) / kLanes * 0.5;
+  plan = {};
+  if (op.code == OpCode::conv2d) {
+    plan.name = "conv2d depthwise";
+    addPhase(plan, depthwiseForward, forwardSweep(op).units, time);
+  } else if (op.code == OpCode::conv2dInputGrad) {
+    plan.name = "conv2dInputGrad depthwise";
+    int64_t units = 0;
+    eachResidue(op, [&](const Sweep &s) GL_LAMBDA { units += s.units; });
+    addPhase(plan, depthwiseInputGrad, units, time);
+    plan.scratch = sizeof(float) * static_cast<size_t>(kTilePixels * y.dims[3]);
+  } else {
+    plan.name = "conv2dFilterGrad depthwise";
+    const DepthwiseFilterGrad s = depthwiseFilterGradOf(op);
+    addPhase(plan, s.multiplier == 1 ? depthwiseChunks<false> : depthwiseChunks<true>, s.chunks, time);
+    if (s.chunks > 1) {
+      plan.workspace = sizeof(float) * static_cast<size_t>(s.chunks * w.size);
+      addPhase(plan, addDepthwiseChunks, ceilDiv(w.size, kChunk),
+               streamTime(4.0 * static_cast<double>(s.chunks * w.size)));
+    }
+  }
+  return true;
+}
+
+}  // namespace gradline::cpu::GL_ISA
