@@ -58,33 +58,56 @@ struct SweepArgs {
   int64_t channels, multiplier;    // channels of a result before they are joined
 };
 
-// sums[p * channels ...] of `pixels` places, to `to` with `pixelTo` floats between them.
-template <int pixels, bool spread>
+// Sums of `pixels` neighbouring places, to `to` with `pixelTo` floats between them. `taps` > 0: so many across, which
+// with neighbouring places meet the same pixels, so each is read once; 0: any number, anywhere.
+template <int pixels, int taps, bool spread>
 GL_SIMD void sweepTaps(const SweepArgs &args, float *to, int64_t pixelTo) {
   eachVec(args.channels, [&](int64_t c, int64_t count) GL_LAMBDA {
     Vec sum[pixels] = {};
-    for (int64_t ty = 0; ty < args.tapsY; ty++)
-      for (int64_t tx = 0; tx < args.tapsX; tx++) {
-        const Vec w = load(args.w + ty * args.rowW + tx * args.colW + c, count);
-        const float *x = args.x + ty * args.rowX + tx * args.colX;
+    for (int64_t ty = 0; ty < args.tapsY; ty++) {
+      const float *x = args.x + ty * args.rowX, *w = args.w + ty * args.rowW + c;
+      if constexpr (taps > 0) {
+        Vec row[taps];
 #pragma GCC unroll 8
-        for (int p = 0; p < pixels; p++, x += args.pixelX)
-          sum[p] += loadSpread<spread>(x, c, count, args.multiplier) * w;
+        for (int t = 0; t < taps; t++, w += args.colW) row[t] = load(w, count);
+#pragma GCC unroll 16
+        for (int q = 0; q < pixels + taps - 1; q++, x += args.pixelX) {
+          const Vec v = loadSpread<spread>(x, c, count, args.multiplier);
+#pragma GCC unroll 8
+          for (int t = 0; t < taps; t++)
+            if (q - t >= 0 && q - t < pixels) sum[q - t] += v * row[t];
+        }
+      } else {
+        for (int64_t tx = 0; tx < args.tapsX; tx++, w += args.colW, x += args.colX) {
+          const Vec v = load(w, count);
+          const float *pixel = x;
+#pragma GCC unroll 8
+          for (int p = 0; p < pixels; p++, pixel += args.pixelX)
+            sum[p] += loadSpread<spread>(pixel, c, count, args.multiplier) * v;
+        }
       }
+    }
 #pragma GCC unroll 8
     for (int p = 0; p < pixels; p++) store(to + p * pixelTo + c, sum[p], count);
   });
 }
 
-template <bool spread>
+template <int taps, bool spread>
 static void sweepPixels(const SweepArgs &args, int64_t pixels, float *to, int64_t pixelTo) {
   switch (pixels) {
 #define GL_PIXELS(n) \
   case n:            \
-    return sweepTaps<n, spread>(args, to, pixelTo);
+    return sweepTaps<n, taps, spread>(args, to, pixelTo);
     GL_PIXELS(1) GL_PIXELS(2) GL_PIXELS(3) GL_PIXELS(4) GL_PIXELS(5) GL_PIXELS(6) GL_PIXELS(7) GL_PIXELS(8)
 #undef GL_PIXELS
   }
+}
+template <bool spread>
+GL_SIMD void sweepPixels(const SweepArgs &args, int64_t pixels, float *to, int64_t pixelTo) {
+  const bool shared = args.colX == args.pixelX;
+  if (shared && args.tapsX == 3) return sweepPixels<3, spread>(args, pixels, to, pixelTo);
+  if (shared && args.tapsX == 5) return sweepPixels<5, spread>(args, pixels, to, pixelTo);
+  sweepPixels<0, spread>(args, pixels, to, pixelTo);
 }
 
 // Units are stretches of rows of the grid. `spread`: the source has one channel for `multiplier` of the sums; `join`:
@@ -204,26 +227,38 @@ GL_SIMD DepthwiseFilterGrad depthwiseFilterGradOf(const Op &op) {
   return s;
 }
 
-// to[t * ldTo] += over n places: dy[i * pixelDy] * x[i * pixelX + t * colX], t < taps, for one vector of channels.
-template <int taps, bool spread>
-GL_SIMD void sumPlaces(const float *x, int64_t pixelX, int64_t colX, const float *dy, int64_t pixelDy, int64_t n,
-                       int64_t c, int64_t count, int64_t multiplier, Vec *to) {
+// to[t] += over n places: dy[i * pixelDy] * x[i * pixelX + t * colX], t < taps, for one vector of channels.
+// `shared`: pixelX == colX.
+struct Places {
+  const float *x, *dy;
+  int64_t pixelX, colX, pixelDy, n;
+};
+template <int taps, bool shared, bool spread>
+GL_SIMD void sumPlaces(const Places &s, int64_t c, int64_t count, int64_t multiplier, Vec *to) {
+  const float *x = s.x, *dy = s.dy;
   Vec sum[kTogether][taps] = {};
   int64_t i = 0;
-  for (; i + kTogether <= n; i += kTogether) {
+  for (; i + kTogether <= s.n; i += kTogether) {
+    Vec met[kTogether + taps - 1];
+    if constexpr (shared) {
+#pragma GCC unroll 8
+      for (int q = 0; q < kTogether + taps - 1; q++)
+        met[q] = loadSpread<spread>(x + q * s.pixelX, c, count, multiplier);
+    }
 #pragma GCC unroll 4
     for (int u = 0; u < kTogether; u++) {
       const Vec g = load(dy + c, count);
 #pragma GCC unroll 4
-      for (int t = 0; t < taps; t++) sum[u][t] += loadSpread<spread>(x + t * colX, c, count, multiplier) * g;
-      dy += pixelDy;
-      x += pixelX;
+      for (int t = 0; t < taps; t++)
+        sum[u][t] += (shared ? met[u + t] : loadSpread<spread>(x + t * s.colX, c, count, multiplier)) * g;
+      dy += s.pixelDy;
+      x += s.pixelX;
     }
   }
-  for (; i < n; i++, dy += pixelDy, x += pixelX) {
+  for (; i < s.n; i++, dy += s.pixelDy, x += s.pixelX) {
     const Vec g = load(dy + c, count);
 #pragma GCC unroll 4
-    for (int t = 0; t < taps; t++) sum[0][t] += loadSpread<spread>(x + t * colX, c, count, multiplier) * g;
+    for (int t = 0; t < taps; t++) sum[0][t] += loadSpread<spread>(x + t * s.colX, c, count, multiplier) * g;
   }
 #pragma GCC unroll 4
   for (int t = 0; t < taps; t++) to[t] += (sum[0][t] + sum[1][t]) + (sum[2][t] + sum[3][t]);
@@ -263,10 +298,18 @@ static void depthwiseChunks(const Op &op, int64_t begin, int64_t end, void *) {
                 ((row / s.y.grid * s.y.source + sourceRow) * s.x.source + s.x.first + tx * s.x.tapStep) * ci;
             const float *dy = op.in[1].as<float>() + row * s.x.grid * s.co;
             const auto add = [&](auto together, int64_t t, int64_t from, int64_t to) GL_LAMBDA {
-              if (from < to)
-                sumPlaces<decltype(together)::value, spread>(x + t * s.x.tapStep * ci + from * s.x.step * ci,
-                                                             s.x.step * ci, s.x.tapStep * ci, dy + from * s.co, s.co,
-                                                             to - from, c, count, s.multiplier, sum + t);
+              constexpr int n = decltype(together)::value;
+              if (from >= to) return;
+              const Places places = {x + t * s.x.tapStep * ci + from * s.x.step * ci,
+                                     dy + from * s.co,
+                                     s.x.step * ci,
+                                     s.x.tapStep * ci,
+                                     s.co,
+                                     to - from};
+              if (n > 1 && s.x.step == s.x.tapStep)
+                sumPlaces<n, true, spread>(places, c, count, s.multiplier, sum + t);
+              else
+                sumPlaces<n, false, spread>(places, c, count, s.multiplier, sum + t);
             };
             if (taps == 1) add(Count<1>{}, 0, inner, behind);
             if (taps == 2) add(Count<2>{}, 0, inner, behind);
