@@ -1,7 +1,9 @@
 // conv2dFilterGrad: x [n, h, w, ci], dy [n, oh, ow, co] -> dw [kh, kw, ci / groups, co]: sums over places, cut into
-// chunks of blocks; each chunk makes a partial dw.
+// chunks of blocks; each chunk makes a partial dw. An optional second output receives the sums of dy over all places.
+#include "columns.h"
 #include "conv.h"
 #include "depthwise.h"
+#include "filterGrad.h"
 
 namespace gradline::cpu::GL_ISA {
 
@@ -43,7 +45,7 @@ static void sumChunks(const Op &op, int64_t begin, int64_t end, void *scratch) {
   for (int64_t i = 0; i < s.depth; i++) rowC[i] = i * s.co;
   for (int64_t u = begin; u < end; u++) {
     const int64_t chunk = u / s.parts, part = u % s.parts;
-    float *sum = s.chunks == 1 ? op.out[0].as<float>() : static_cast<float *>(op.workspace) + chunk * op.out[0].size;
+    float *sum = s.chunks == 1 ? op.out[0].as<float>() : partialSums(op) + chunk * op.out[0].size;
     const int64_t blockBegin = chunk * p.blocks() / s.chunks, blockEnd = (chunk + 1) * p.blocks() / s.chunks;
     for (int64_t i = blockBegin; i < blockEnd; i++) {
       const Block block = openBlock(p, i, op.in[0].as<float>(), slab);
@@ -77,7 +79,7 @@ static void sumChunks(const Op &op, int64_t begin, int64_t end, void *scratch) {
 // dw = partial sums added in order of the chunks
 static void addChunks(const Op &op, int64_t begin, int64_t end, void *) {
   const int64_t size = op.out[0].size, chunks = filterGradOf(op).chunks;
-  const float *partial = static_cast<const float *>(op.workspace);
+  const float *partial = partialSums(op);
   float *dw = op.out[0].as<float>();
   const int64_t first = begin * kReduceUnit;
   eachVec(smaller(size, end * kReduceUnit) - first, [&](int64_t i, int64_t count) GL_LAMBDA {
@@ -87,9 +89,20 @@ static void addChunks(const Op &op, int64_t begin, int64_t end, void *) {
   });
 }
 
-bool planConv2dFilterGrad(const Op &op, KernelPlan &plan) {
-  if (!allF32(op) || op.in[0].size == 0 || op.in[1].size == 0 || op.out[0].size == 0) return false;
-  if (planDepthwise(op, plan)) return true;
+// Sums over pieces of the rows of dy [n * oh * ow, co], then db = these added in order.
+static void sumBiasPieces(const Op &op, int64_t begin, int64_t end, void *) {
+  const int64_t rows = op.in[1].rows(), co = op.in[1].channels(), length = biasPieceRows(co);
+  for (int64_t u = begin; u < end; u++)
+    sumRows(op.in[1].as<float>() + u * length * co, co, smaller(length, rows - u * length), 0, co, false,
+            static_cast<float *>(op.workspace) + u * co);
+}
+
+static void addBiasPieces(const Op &op, int64_t, int64_t, void *) {
+  const int64_t co = op.in[1].channels();
+  sumRows(static_cast<float *>(op.workspace), co, biasPieces(op), 0, co, false, op.out[1].as<float>());
+}
+
+static void planProducts(const Op &op, KernelPlan &plan) {
   const FilterGrad s = filterGradOf(op);
   onePhase(plan, "conv2dFilterGrad", sumChunks, s.chunks * s.parts, convolutionTime(op.out[0], op.in[1]));
   plan.scratch = scratchBytes(s.p, 2 * s.depth);
@@ -97,6 +110,17 @@ bool planConv2dFilterGrad(const Op &op, KernelPlan &plan) {
     const int64_t floats = s.chunks * op.out[0].size;
     plan.workspace = sizeof(float) * static_cast<size_t>(floats);
     addPhase(plan, addChunks, ceilDiv(op.out[0].size, kReduceUnit), streamTime(4.0 * static_cast<double>(floats)));
+  }
+}
+
+bool planConv2dFilterGrad(const Op &op, KernelPlan &plan) {
+  if (!allF32(op) || op.in[0].size == 0 || op.in[1].size == 0 || op.out[0].size == 0) return false;
+  if (!planDepthwise(op, plan)) planProducts(op, plan);
+  if (op.outputs > 1) {
+    const int64_t co = op.in[1].channels(), pieces = biasPieces(op);
+    plan.workspace += sizeof(float) * static_cast<size_t>(biasFloats(op));
+    addPhase(plan, sumBiasPieces, pieces, streamTime(4.0 * static_cast<double>(op.in[1].size)));
+    addPhase(plan, addBiasPieces, 1, streamTime(4.0 * static_cast<double>(pieces * co)));
   }
   return true;
 }

@@ -6,6 +6,8 @@ namespace gradline::cpu::GL_ISA {
 
 // False for every other convolution. `op` is any of the three; its tensors are float and not empty.
 bool planDepthwise(const Op &op, KernelPlan &plan);
+// depthwiseFilterGrad.cc; `time` in nanoseconds
+void planDepthwiseFilterGrad(const Op &op, KernelPlan &plan, double time);
 
 template <int n>
 struct Count {
@@ -27,6 +29,18 @@ GL_SIMD IVec spreadLanes(int64_t before, int64_t multiplier) {
   // Exact for the few numbers that occur: the quotient is far from the next integer compared with the rounding.
   const Vec i = toFloat(laneIndex() + static_cast<int32_t>(before)) + 0.5f;
   return __builtin_convertvector(i / set1(static_cast<float>(multiplier)), IVec);
+}
+
+// x of output channels [c, c + count), of a pixel with one channel for every `multiplier` of them.
+template <bool spread>
+GL_SIMD Vec loadSpread(const float *pixel, int64_t c, int64_t count, int64_t multiplier) {
+  if constexpr (!spread) {
+    return load(pixel + c, count);
+  } else {
+    const int64_t before = c % multiplier;
+    const Vec v = load(pixel + c / multiplier, (before + count - 1) / multiplier + 1);
+    return pick(v, spreadLanes(before, multiplier));
+  }
 }
 
 }  // namespace gradline::cpu::GL_ISA
