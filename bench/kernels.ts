@@ -94,6 +94,8 @@ type Image = Omit<ConvTask, 'kind' | 'part'>
 const images: readonly Image[] = [
   { batch: 100, side: 28, kernel: 5, from: 1, to: 30, padding: 'valid' },
   { batch: 64, side: 32, kernel: 3, from: 3, to: 32, padding: 'same' },
+  { batch: 64, side: 28, kernel: 3, from: 1, to: 16, padding: 'same' },
+  { batch: 64, side: 28, kernel: 3, from: 16, to: 16, padding: 'same' },
   { batch: 64, side: 28, kernel: 3, from: 16, to: 32, padding: 'same' },
   { batch: 64, side: 16, kernel: 3, from: 32, to: 64, padding: 'same' },
   { batch: 16, side: 32, kernel: 3, from: 64, to: 64, padding: 'same' },

@@ -520,6 +520,19 @@ const convolutions: Convolution[] = [
   { x: [1, 1, 17, 3], w: [1, 5, 3, 2], padding: [0, 2] },
   { x: [1, 7, 7, 1], w: [5, 5, 1, 3], stride: [3, 3], padding: [2, 2] },
   { x: [3, 19, 17, 9], w: [3, 3, 9, 20], padding: 'same' },
+  // Few channels on one side, many on the other, in rows that are no multiple of any tile.
+  { x: [2, 9, 31, 1], w: [5, 5, 1, 30] },
+  { x: [1, 7, 33, 3], w: [3, 3, 3, 37], padding: 'same' },
+  { x: [2, 13, 12, 3], w: [7, 7, 3, 18], stride: [2, 2], padding: [3, 3] },
+  { x: [1, 9, 14, 2], w: [3, 3, 2, 19], dilation: [2, 2], padding: 'same' },
+  { x: [1, 6, 29, 35], w: [3, 3, 35, 3], padding: 'same' },
+  { x: [1, 5, 30, 33], w: [3, 3, 33, 16], padding: 'same' },
+  // Depthwise: several outputs of a channel, wide rows, windows larger than the image, steps and gaps.
+  { x: [2, 5, 19, 20], w: [3, 3, 1, 40], groups: 20, padding: 'same' },
+  { x: [1, 11, 12, 6], w: [5, 5, 1, 18], groups: 6, stride: [2, 2], padding: 'same' },
+  { x: [2, 9, 23, 33], w: [5, 5, 1, 33], groups: 33, padding: [2, 2] },
+  { x: [1, 9, 10, 18], w: [3, 3, 1, 18], groups: 18, dilation: [2, 3], padding: [2, 3] },
+  { x: [1, 3, 4, 5], w: [5, 7, 1, 5], groups: 5, padding: [2, 3] },
 ]
 
 function geometry({ x, w, stride = [1, 1], padding = 'valid', dilation = [1, 1], groups = 1 }: Convolution) {

@@ -1,6 +1,6 @@
 // Patches of images as the left side of a matrix product: the tile kernel reads them through row offsets, so no matrix
 // of patches is ever built. Where a patch can reach over the border, a unit first copies its part of the image with
-// zeros around it (a "slab"). Which sums are made of them stands in kernels/conv.cc.
+// zeros around it (a "slab"). Which sums are made of them stands in kernels/conv.h.
 #pragma once
 #include "tile.h"
 
@@ -97,14 +97,20 @@ static void fillSlab(const Patches &p, const Block &b, const float *source, floa
     }
 }
 
-GL_SIMD Block openBlock(const Patches &p, int64_t index, const float *source, float *slab) {
-  Block b;
+// Which places block `index` has; where its patches lie is not known yet.
+GL_SIMD Block blockAt(const Patches &p, int64_t index) {
+  Block b = {};
   b.image = index / (p.rowBlocks * p.colBlocks) * p.blockImages;
   b.row = index / p.colBlocks % p.rowBlocks * p.blockRows;
   b.col = index % p.colBlocks * p.blockCols;
   b.images = smaller(p.blockImages, p.images - b.image);
   b.rows = smaller(p.blockRows, p.y.grid - b.row);
   b.cols = smaller(p.blockCols, p.x.grid - b.col);
+  return b;
+}
+
+GL_SIMD Block openBlock(const Patches &p, int64_t index, const float *source, float *slab) {
+  Block b = blockAt(p, index);
   if (p.slab) {
     fillSlab(p, b, source, slab);
     b.base = slab;
@@ -137,6 +143,15 @@ GL_SIMD void eachPlace(const Patches &p, const Block &b, Visit visit) {
         visit(place, n * b.imageStride + y * p.y.step * b.rowStride + x * p.x.step * b.colStride, b.image + n,
               b.row + y, b.col + x);
 }
+
+// Where the outputs lie: place (row, column) of the grid of image n is the pixel at this many floats.
+struct OutputGrid {
+  int64_t first, image, rowStep, colStep;
+
+  GL_INLINE int64_t at(int64_t n, int64_t row, int64_t col) const {
+    return first + n * image + row * rowStep + col * colStep;
+  }
+};
 
 // places x outputs of one group of a block: every row is a patch, every column an output channel.
 struct BlockProduct {

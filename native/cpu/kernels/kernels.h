@@ -13,7 +13,7 @@ bool planSelect(const Op &, KernelPlan &);
 bool planSum(const Op &, KernelPlan &);
 bool planMax(const Op &, KernelPlan &);
 bool planArgmax(const Op &, KernelPlan &);
-// matmul.cc, conv.cc
+// matmul.cc, conv2d.cc, conv2dInputGrad.cc, conv2dFilterGrad.cc
 bool planMatmul(const Op &, KernelPlan &);
 bool planConv2d(const Op &, KernelPlan &);
 bool planConv2dInputGrad(const Op &, KernelPlan &);
