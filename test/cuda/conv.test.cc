@@ -46,6 +46,12 @@ void convolutions() {
           .epilogue(OpCode::reluGrad, x, normal(4))
           .check(tolerance);
       with("conv2dFilterGrad", OpCode::conv2dFilterGrad).in(x, a).in(y, b).out(w).check(tolerance);
+      with("conv2dFilterGrad with sums", OpCode::conv2dFilterGrad)
+          .in(x, a)
+          .in(y, b)
+          .out(w)
+          .out({s.co})
+          .check(tolerance);
     }
   }
 }

@@ -22,6 +22,7 @@ void testMatmul() {
     for (int tb = 0; tb < 2; tb++) {
       for (const auto &s : sizes) {
         product(ta, tb, s.m, s.n, s.k, true).check(kExact);
+        product(ta, tb, s.m, s.n, s.k, true).out({s.n}).check(kExact);
         product(ta, tb, s.m, s.n, s.k, false).check({false, 8, 8 * 18});
       }
     }

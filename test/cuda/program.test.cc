@@ -144,11 +144,11 @@ class Network {
     add(OpCode::scale, {total}, {loss}, {1.0 / kBatch, 0});
     add(OpCode::fill, {}, {share}, {1.0 / kBatch});
     add(OpCode::softmaxCrossEntropyGrad, {share, p, labels}, {dlogits});
-    add(OpCode::matmul, {h, dlogits}, {parameter(gradient_, kWeight2, {kHidden, kClasses})}, {1, 0});
-    add(OpCode::sum, {dlogits}, {parameter(gradient_, kBias2, {1, kClasses})}, {1});
+    add(OpCode::matmul, {h, dlogits},
+        {parameter(gradient_, kWeight2, {kHidden, kClasses}), parameter(gradient_, kBias2, {kClasses})}, {1, 0});
     epilogue(add(OpCode::matmul, {dlogits, w2}, {dh}, {0, 1}), OpCode::reluGrad, &h);
-    add(OpCode::matmul, {x, dh}, {parameter(gradient_, kWeight1, {kInputs, kHidden})}, {1, 0});
-    add(OpCode::sum, {dh}, {parameter(gradient_, kBias1, {1, kHidden})}, {1});
+    add(OpCode::matmul, {x, dh},
+        {parameter(gradient_, kWeight1, {kInputs, kHidden}), parameter(gradient_, kBias1, {kHidden})}, {1, 0});
     add(OpCode::prepareUpdate, {step, g}, {step}, {1.5, 0, 0, 0});
     add(OpCode::adamUpdate, {theta, m, v, g, step}, {theta, m, v}, {0, 0.9, 0.999, 1e-8});
     if (!card_) return;

@@ -32,7 +32,7 @@ struct Patches {
 
 // y [pixels of y, co] = patches of x [pixels of y, taps * ci] * w [taps * ci, co]
 struct Conv2d : Patches {
-  static constexpr bool kAByK = true, kBByK = false;
+  static constexpr bool kAByK = true, kBByK = false, kSums = false;
   Global<const float> x, filter;
   Global<float> y;
   Epilogues epilogues;
@@ -55,7 +55,7 @@ struct Conv2d : Patches {
 
 // dx [pixels of x, ci] = dy where a tap leads there [pixels of x, taps * co] * w transposed
 struct Conv2dInputGrad : Patches {
-  static constexpr bool kAByK = true, kBByK = true;
+  static constexpr bool kAByK = true, kBByK = true, kSums = false;
   Global<const float> dy, filter;
   Global<float> dx;
   Epilogues epilogues;
@@ -84,11 +84,17 @@ struct Conv2dInputGrad : Patches {
   }
 };
 
-// dw [taps * ci, co] = patches of x transposed [taps * ci, pixels of y] * dy [pixels of y, co]
+// dw [taps * ci, co] = patches of x transposed [taps * ci, pixels of y] * dy [pixels of y, co], and the sums of dy [co]
 struct Conv2dFilterGrad : Patches {
-  static constexpr bool kAByK = false, kBByK = false;
+  static constexpr bool kAByK = false, kBByK = false, kSums = true;
   Global<const float> x, dy;
-  Global<float> dw;
+  Global<float> dw, columnSums;
+  bool hasSums;
+
+  GL_INLINE bool sums() const { return hasSums; }
+  GPU_DEVICE void storeSum(int group, int column, float value) const {
+    columnSums[group * s.groupOut + column] = value;
+  }
 
   GPU_DEVICE Line lineA(int row) const {
     const Step place = tap(row, s.groupIn);
@@ -137,9 +143,7 @@ Geometry geometryOf(const Op &op, const Tensor &x, const Tensor &w, const Tensor
 }
 
 // Groups stand along the third axis of the grid.
-bool covered(const Op &op) {
-  return allF32(op) && op.inputs == 2 && op.outputs == 1 && op.attr[attr::conv2d::groups] <= 65535;
-}
+bool covered(const Op &op) { return allF32(op) && op.inputs == 2 && op.attr[attr::conv2d::groups] <= 65535; }
 
 }  // namespace
 
@@ -180,8 +184,10 @@ bool planConv2dInputGrad(const Op &op, Launches &launches) {
 bool planConv2dFilterGrad(const Op &op, Launches &launches) {
   if (!covered(op)) return false;
   const Tensor &dw = op.out[0];
-  if (dw.size == 0) return true;
+  if (dw.size == 0) return op.outputs == 1;  // nobody would write the sums
   Conv2dFilterGrad problem = {};
+  problem.hasSums = op.outputs == 2;
+  if (problem.hasSums) problem.columnSums = global<float>(op.out[1]);
   problem.s = geometryOf(op, op.in[0], dw, op.in[1]);
   problem.m = problem.s.kh * problem.s.kw * problem.s.groupIn;
   problem.n = problem.s.groupOut;

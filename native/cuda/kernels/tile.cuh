@@ -5,6 +5,7 @@
 // A Problem has `m, n, k`, the constants kAByK and kBByK (true: neighbours along k are neighbours in memory), and
 //   Line lineA(int row), Step stepA(int k), float a(Line, Step); the same for b, over columns
 //   groups(); store(group, row, column, value)
+// and with kSums, sums() and storeSum(group, column, value) for the sums of the columns of B, which come along.
 // A Line is what a thread keeps of a row over all strips, a Step what it keeps of one k.
 #pragma once
 #include "kernels.h"
@@ -25,6 +26,19 @@ struct Step {
   int offset, y, x;
 };
 
+template <class Problem>
+GL_INLINE bool wantsSums(const Problem &problem) {
+  if constexpr (Problem::kSums)
+    return problem.sums();
+  else
+    return false;
+}
+// Rows of a partial result: the sums stand behind the others.
+template <class Problem>
+GL_INLINE int rowsWithSums(const Problem &problem) {
+  return problem.m + (wantsSums(problem) ? 1 : 0);
+}
+
 template <class Problem, int kTileRows, int kTileColumns, int kThreadRows>
 struct ProductTile {
   static constexpr int kRows = kTileRows, kColumns = kTileColumns;
@@ -34,7 +48,7 @@ struct ProductTile {
   static constexpr int kLoadsA = kRows * kStrip / kThreads, kLoadsB = kColumns * kStrip / kThreads;
 
   Problem problem;
-  Global<float> partial;  // [splits, groups, m, n] when the common length is split between blocks
+  Global<float> partial;  // [splits, groups, m (+ 1 for sums), n] when the common length is split between blocks
   int tilesAcross, perSplit;
 
   // Which element of a strip this thread fetches as its j-th: along k first, or across.
@@ -47,6 +61,10 @@ struct ProductTile {
     return byK ? thread() % kStrip : (thread() + j * kThreads) / extent;
   }
 
+  // Where a row of this block's split and group begins in `partial`, in rows.
+  GPU_DEVICE int partialRow(int row) const {
+    return (blockY() * problem.groups() + blockZ()) * rowsWithSums(problem) + row;
+  }
   GPU_DEVICE void run() const {
     GPU_SHARED(float, stripsA, 2 * kStrip * kPitchA);
     GPU_SHARED(float, stripsB, 2 * kStrip * kPitchB);
@@ -89,6 +107,8 @@ struct ProductTile {
     const int x = thread() % (kColumns / kThreadColumns) * kThreadColumns;
     const int y = thread() / (kColumns / kThreadColumns) * 4;
     float total[kThreadRows][kThreadColumns] = {};
+    const bool sums = wantsSums(problem) && row0 == 0 && thread() < kColumns;
+    float sum = 0;
 
     fetch(begin);
     put(0);
@@ -109,6 +129,10 @@ struct ProductTile {
           for (int j = 0; j < kThreadColumns; j++) total[i][j] += a[i / 4].v[i % 4] * b.v[j];
         }
       }
+      if (sums) {
+        GPU_UNROLL
+        for (int k = 0; k < kStrip; k++) sum += stripsB[(half * kStrip + k) * kPitchB + thread()];
+      }
       if (more) put(1 - half);
       barrier();
       half = 1 - half;
@@ -122,10 +146,18 @@ struct ProductTile {
         const int column = column0 + x + j;
         if (row >= problem.m || column >= problem.n) continue;
         if (partial)
-          partial[((blockY() * problem.groups() + blockZ()) * problem.m + row) * problem.n + column] = total[i][j];
+          partial[partialRow(row) * problem.n + column] = total[i][j];
         else
           problem.store(blockZ(), row, column, total[i][j]);
       }
+    }
+    if constexpr (Problem::kSums) {
+      const int column = column0 + thread();
+      if (!sums || column >= problem.n) return;
+      if (partial)
+        partial[partialRow(problem.m) * problem.n + column] = sum;
+      else
+        problem.storeSum(blockZ(), column, sum);
     }
   }
 };
@@ -139,30 +171,35 @@ struct MergeSplits {
   int splits;
 
   GPU_DEVICE void run() const {
-    const int i = block() * kThreads + thread(), group = i / (problem.m * problem.n),
-              n = problem.groups() * problem.m * problem.n;
-    if (i >= n) return;
+    const int i = block() * kThreads + thread(), rows = rowsWithSums(problem);
+    const int size = problem.groups() * rows * problem.n;
+    if (i >= size) return;
     float total = 0;
-    for (int s = 0; s < splits; s++) total += partial[s * n + i];
-    problem.store(group, i / problem.n % problem.m, i % problem.n, total);
+    for (int s = 0; s < splits; s++) total += partial[s * size + i];
+    const int column = i % problem.n, row = i / problem.n % rows, group = i / problem.n / rows;
+    if constexpr (Problem::kSums) {
+      if (row == problem.m) return problem.storeSum(group, column, total);
+    }
+    problem.store(group, row, column, total);
   }
 };
 
 template <class Tile, class Problem>
 void planTile(const Op &op, Launches &launches, const Problem &problem) {
   const int64_t m = problem.m, n = problem.n, groups = problem.groups();
+  const int64_t results = groups * rowsWithSums(problem) * n;
   const int64_t across = ceilDiv(n, Tile::kColumns), tiles = ceilDiv(m, Tile::kRows) * across;
   int64_t splits = smaller(ceilDiv(kWantedBlocks, tiles * groups), problem.k / kLeastPerSplit);
   splits = larger(1, smaller(splits, kMostSplits));
-  while (splits > 1 && splits * groups * m * n > kMaxElements32) splits--;
+  while (splits > 1 && splits * results > kMaxElements32) splits--;
   const int64_t perSplit = larger(1, ceilDiv(ceilDiv(problem.k, splits), kStrip)) * kStrip;
   splits = larger(1, ceilDiv(problem.k, perSplit));
   Global<float> partial = nullptr;
-  if (splits > 1) partial = scratch<float>(op, launches, splits * groups * m * n);
+  if (splits > 1) partial = scratch<float>(op, launches, splits * results);
   launch(launches, Tile{problem, partial, static_cast<int>(across), static_cast<int>(perSplit)},
          {tiles, splits, groups});
   if (splits > 1)
-    launch(launches, MergeSplits<Problem>{problem, partial, static_cast<int>(splits)}, {ceilDiv(groups * m * n, 256)});
+    launch(launches, MergeSplits<Problem>{problem, partial, static_cast<int>(splits)}, {ceilDiv(results, 256)});
 }
 
 // The largest tile of which there are enough; small products are split along k as well.
