@@ -78,6 +78,10 @@ GPU_DEVICE void store4(float *p, int i, const Float4 &q) {
 GPU_DEVICE double cosOfTurns(double u) { return cospi(2 * u); }
 GPU_DEVICE double sinOfTurns(double u) { return sinpi(2 * u); }
 
+// Eight bytes that other blocks may be writing: whole, and never from a cache.
+GPU_DEVICE uint64_t loadWhole(const void *p) { return *static_cast<const volatile uint64_t *>(p); }
+GPU_DEVICE void storeWhole(void *p, uint64_t value) { *static_cast<volatile uint64_t *>(p) = value; }
+
 // Runs body while no other thread of the device runs it; for reports, which are rare.
 template <class Body>
 GPU_DEVICE void exclusive(uint32_t *lock, Body body) {

@@ -207,6 +207,13 @@ void testProgram() {
     if (first.empty()) first = card.parameters();
     if (first != card.parameters()) failed("ten steps", "other bits when threads run in another order");
 
+    // A step that fails when nothing was made before: what stands behind the fault does not run on undefined memory.
+    Network fresh(true);
+    fresh.labels()[0] = fresh.labels()[7] = 99;
+    for (int i = 0; i < 4; i++) fresh.step();
+    for (const std::string &finding : emulator::findings()) failed("a first step that fails", finding);
+    if (!fresh.status().finished) failed("a first step that fails", "is not found");
+
     // Every label of the next batches is wrong: the step fails, and behind it nothing changes.
     for (int64_t i = 0; i < kSamples; i++) card.labels()[i] = 99;
     card.step();

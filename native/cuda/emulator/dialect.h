@@ -136,6 +136,13 @@ void store4(const P &p, int i, const Float4 &q) {
 inline double cosOfTurns(double u) { return cos(6.283185307179586476925 * u); }
 inline double sinOfTurns(double u) { return sin(6.283185307179586476925 * u); }
 
+inline uint64_t loadWhole(const void *p) {
+  uint64_t value;
+  std::memcpy(&value, p, sizeof value);
+  return value;
+}
+inline void storeWhole(void *p, uint64_t value) { std::memcpy(p, &value, sizeof value); }
+
 // Fibers switch at barriers only, so nobody else runs meanwhile.
 template <class Body>
 void exclusive(uint32_t *, Body body) {

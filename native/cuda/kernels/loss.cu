@@ -20,6 +20,7 @@ struct SoftmaxCrossEntropy {
   Reporter report;
 
   GPU_DEVICE void run() const {
+    if (report.isStopped()) return;
     const int row = block() * kRowsPerBlock + warp();
     if (row >= n) return;
     const int first = row * k;
@@ -65,6 +66,7 @@ struct SoftmaxCrossEntropyGrad {
   Reporter report;
 
   GPU_DEVICE void run() const {
+    if (report.isStopped()) return;
     const int row = block() * kRowsPerBlock + warp();
     if (row >= n) return;
     const int first = row * k;
@@ -95,6 +97,7 @@ struct OneHot {
   Reporter report;
 
   GPU_DEVICE void run() const {
+    if (report.isStopped()) return;
     const int i = block() * kThreads + thread();
     if (i >= size) return;
     const int row = i / k, c = i - row * k, label = labels[row];
@@ -112,6 +115,7 @@ struct RequireFinite {
   Reporter report;
 
   GPU_DEVICE void run() const {
+    if (report.isStopped()) return;
     const int i = block() * kThreads + thread();
     if (i >= n) return;
     const float value = x[i];

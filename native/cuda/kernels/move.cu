@@ -85,6 +85,7 @@ struct Gather {
   Reporter report;
 
   GPU_DEVICE void run() const {
+    if (report.isStopped()) return;
     for (int k = 0; k < kPerThread; k++) {
       const int i = (block() * kPerThread + k) * kThreads + thread();
       if (i >= size) return;
@@ -115,6 +116,7 @@ struct GatherGrad {
   Reporter report;
 
   GPU_DEVICE void run() const {
+    if (report.isStopped()) return;
     GPU_SHARED(int32_t, some, kThreads);
     const int row = block() / tiles, column = block() % tiles * kThreads + thread();
     float total = 0;
@@ -169,9 +171,6 @@ int64_t blockStart(const Op &op, const Tensor &tensor) {
   for (int axis = 0; axis < tensor.rank; axis++) start = start * tensor.dims[axis] + op.iattr(attr::slice::b0 + axis);
   return start;
 }
-
-// Row-major strides of a tensor along its own axes.
-void stepsOf(const Tensor &tensor, int (&steps)[kMaxRank]) { broadcastSteps(tensor, tensor, steps); }
 
 template <class From, class To>
 bool convertTo(const Op &op, Launches &launches) {
@@ -232,8 +231,8 @@ bool planStrided(const Op &op, Launches &launches) {
   if (!isCountable(op) || isF64(op)) return false;
   const Tensor &x = op.in[0], &y = op.out[0];
   int steps[kMaxWalked][kMaxRank] = {}, own[kMaxRank] = {};
-  stepsOf(y, steps[1]);
-  stepsOf(x, own);
+  broadcastSteps(y, y, steps[1]);
+  broadcastSteps(x, x, own);
   int64_t start = 0;
   if (op.code == OpCode::broadcast) broadcastSteps(x, y, steps[0]);
   if (op.code == OpCode::transpose)
@@ -253,8 +252,8 @@ bool planConcat(const Op &op, Launches &launches) {
   for (int after = op.out[0].rank - 1; after > axis; after--) stride *= op.out[0].dims[after];
   for (int j = 0; j < op.inputs; j++) {
     int steps[kMaxWalked][kMaxRank] = {};
-    stepsOf(op.in[j], steps[0]);
-    stepsOf(op.out[0], steps[1]);
+    broadcastSteps(op.in[j], op.in[j], steps[0]);
+    broadcastSteps(op.out[0], op.out[0], steps[1]);
     moveStrided(launches, op.in[j], op.out[0], op.in[j], 0, start, steps);
     start += op.in[j].dims[axis] * stride;
   }
@@ -264,8 +263,8 @@ bool planConcat(const Op &op, Launches &launches) {
 bool planPad(const Op &op, Launches &launches) {
   if (!isCountable(op) || isF64(op)) return false;
   int steps[kMaxWalked][kMaxRank] = {};
-  stepsOf(op.in[0], steps[0]);
-  stepsOf(op.out[0], steps[1]);
+  broadcastSteps(op.in[0], op.in[0], steps[0]);
+  broadcastSteps(op.out[0], op.out[0], steps[1]);
   if (op.out[0].dtype == DType::u8)
     launchFill(launches, op.out[0], uint8_t{0});
   else

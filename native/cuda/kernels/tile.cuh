@@ -45,6 +45,7 @@ struct ProductTile {
   static constexpr int kThreadColumns = 4;
   static constexpr int kThreads = (kRows / kThreadRows) * (kColumns / kThreadColumns);
   static constexpr int kPitchA = kRows + 4, kPitchB = kColumns + 4;  // + 4: fewer bank conflicts, still 16-byte steps
+  static_assert(kThreads % kRows == 0 && kThreads % kColumns == 0 && kThreads % kStrip == 0);
   static constexpr int kLoadsA = kRows * kStrip / kThreads, kLoadsB = kColumns * kStrip / kThreads;
 
   Problem problem;
@@ -54,11 +55,11 @@ struct ProductTile {
   // Which element of a strip this thread fetches as its j-th: along k first, or across.
   template <bool byK, int extent>
   GPU_DEVICE static int across(int j) {
-    return byK ? thread() / kStrip + j * (kThreads / kStrip) : (thread() + j * kThreads) % extent;
+    return byK ? thread() / kStrip + j * (kThreads / kStrip) : thread() % extent;
   }
   template <bool byK, int extent>
   GPU_DEVICE static int along(int j) {
-    return byK ? thread() % kStrip : (thread() + j * kThreads) / extent;
+    return byK ? thread() % kStrip : thread() / extent + j * (kThreads / extent);
   }
 
   // Where a row of this block's split and group begins in `partial`, in rows.
