@@ -102,8 +102,9 @@ struct Argument {
   Kernel kernel;
 };
 
+// One block per multiprocessor is all that is asked for: left to itself the compiler aims at more and spills.
 template <class Kernel>
-__global__ void __launch_bounds__(Kernel::kThreads) entry(const __grid_constant__ Argument<Kernel> argument) {
+__global__ void __launch_bounds__(Kernel::kThreads, 1) entry(const __grid_constant__ Argument<Kernel> argument) {
   if (argument.guard != nullptr && *argument.guard != 0) return;
   argument.kernel.run();
 }
