@@ -6,8 +6,13 @@
 #include <stdint.h>
 
 // Files compiled once per instruction set must not emit weak symbols (the linker could keep the AVX-512 copy for every
-// caller), so everything they share is forced inline.
+// caller), so everything they share is forced inline. Under nvcc it serves host and device alike.
+#if defined(__CUDACC__)
+#define GL_INLINE __host__ __device__ __forceinline__
+#pragma nv_diag_suppress 64  // the attributes of an op that has none
+#else
 #define GL_INLINE inline __attribute__((always_inline))
+#endif
 
 namespace gradline {
 

@@ -3,11 +3,12 @@
 import { filesBelow, isMain, main, run, runNode, say, which } from './common.mjs'
 import { ensureNode, ensurePackages } from './setup.mjs'
 
-/** clang-format over all native sources; another version would format differently, so only this one is used. */
+/** clang-format over all C++ and CUDA sources; another version would format differently, so only this one is used. */
 export function clangFormat(...options) {
   const program = which('clang-format-19')
   if (!program) return say('clang-format-19 is not installed: the form of native/ is left alone')
-  const files = filesBelow('native', '.h', '.cc', '.cu', '.cuh')
+  const endings = ['.h', '.cc', '.cu', '.cuh']
+  const files = [...filesBelow('native', ...endings), ...filesBelow('test', ...endings)]
   if (files.length > 0) run(program, [...options, ...files])
 }
 

@@ -1,0 +1,165 @@
+// The dialect of ../gpu.h for g++: every access goes through the detector of memory.h, threads are fibers. Included by
+// gpu.h only; it holds no kernel.
+#pragma once
+#include <type_traits>
+
+#include "fibers.h"
+
+#define GPU_DEVICE inline
+#define GPU_UNROLL
+#define GPU_SHARED(type, name, count) \
+  static const char name##Key = 0;    \
+  const ::gradline::cuda::Shared<type> name = ::gradline::cuda::Shared<type>::array(&name##Key, count)
+
+namespace gradline::cuda {
+
+// What p[i] gives: reading and writing it are the accesses.
+template <class T>
+class Place {
+ public:
+  Place(emulator::Buffer *buffer, T *at, const char *begin, const char *end)
+      : buffer_(buffer), at_(at), begin_(begin), end_(end) {}
+
+  operator std::remove_const_t<T>() const {
+    std::remove_const_t<T> value;
+    if (emulator::access(*buffer_, at_, sizeof(T), false, begin_, end_))
+      std::memcpy(&value, at_, sizeof(T));
+    else
+      std::memset(&value, 0, sizeof(T));
+    return value;
+  }
+  const Place &operator=(const T &value) const {
+    if (emulator::access(*buffer_, at_, sizeof(T), true, begin_, end_))
+      std::memcpy(const_cast<std::remove_const_t<T> *>(at_), &value, sizeof(T));
+    return *this;
+  }
+  const Place &operator=(const Place &other) const { return *this = static_cast<std::remove_const_t<T>>(other); }
+  Place(const Place &) = default;
+  const Place &operator+=(const T &value) const { return *this = static_cast<std::remove_const_t<T>>(*this) + value; }
+
+ private:
+  emulator::Buffer *buffer_;
+  T *at_;
+  const char *begin_, *end_;
+};
+
+// A pointer that knows the bounds of its operand. `shared` ones lie in the block's shared memory.
+template <class T, bool shared>
+class Pointer {
+ public:
+  Pointer() = default;
+  Pointer(T *at, size_t bytes)
+      : at_(at), begin_(reinterpret_cast<const char *>(at)), end_(reinterpret_cast<const char *>(at) + bytes) {}
+  Pointer(std::nullptr_t) {}
+  template <class U, class = std::enable_if_t<std::is_same_v<const U, T>>>
+  Pointer(const Pointer<U, shared> &other) : at_(other.at_), begin_(other.begin_), end_(other.end_) {}
+
+  static Pointer array(const void *key, size_t count) {
+    return Pointer(reinterpret_cast<T *>(emulator::sharedArray(key, count * sizeof(T))), count * sizeof(T));
+  }
+
+  Place<T> operator[](int64_t i) const {
+    if constexpr (shared) return Place<T>(&emulator::sharedBuffer(), at_ + i, begin_, end_);
+    emulator::Buffer *buffer = emulator::find(begin_);
+    if (buffer) return Place<T>(buffer, at_ + i, begin_, end_);
+    static emulator::Buffer nowhere = {"memory that is no device buffer", nullptr, nullptr, {}};
+    return Place<T>(&nowhere, at_ + i, nullptr, nullptr);  // no bounds hold it: refused and reported
+  }
+  Pointer operator+(int64_t i) const {
+    Pointer moved = *this;
+    moved.at_ += i;
+    return moved;
+  }
+  explicit operator bool() const { return at_ != nullptr; }
+  bool operator==(std::nullptr_t) const { return at_ == nullptr; }
+  T *raw() const { return at_; }
+
+ private:
+  template <class, bool>
+  friend class Pointer;
+
+  T *at_ = nullptr;
+  const char *begin_ = nullptr, *end_ = nullptr;
+};
+
+template <class T>
+using Global = Pointer<T, false>;
+template <class T>
+using Shared = Pointer<T, true>;
+
+template <class T>
+Global<T> global(T *memory, size_t bytes) {
+  return Global<T>(memory, bytes);
+}
+inline size_t bytesOf(DType dtype) { return dtype == DType::u8 ? 1 : dtype == DType::f64 ? 8 : 4; }
+template <class T>
+Global<T> global(const Tensor &tensor) {
+  return Global<T>(static_cast<T *>(tensor.data), static_cast<size_t>(tensor.size) * bytesOf(tensor.dtype));
+}
+
+inline int thread() { return static_cast<int>(emulator::threadIndex()); }
+inline int lane() { return thread() % 32; }
+inline int warp() { return thread() / 32; }
+inline int block() { return static_cast<int>(emulator::blockIndex(0)); }
+inline int blockY() { return static_cast<int>(emulator::blockIndex(1)); }
+inline int blockZ() { return static_cast<int>(emulator::blockIndex(2)); }
+
+inline void barrier() { emulator::blockBarrier(); }
+template <class T>
+T shuffleXor(T value, int mask) {
+  emulator::exchange(&value, sizeof value, emulator::threadIndex() ^ static_cast<uint32_t>(mask), mask);
+  return value;
+}
+template <class T>
+T shuffleFrom(T value, int lane) {
+  emulator::exchange(&value, sizeof value, static_cast<uint32_t>(lane), 1000);
+  return value;
+}
+inline bool anyInWarp(bool value) { return emulator::ballot(value) != 0; }
+
+struct Float4 {
+  float v[4];
+};
+template <class P>
+Float4 load4(const P &p, int i) {
+  if (reinterpret_cast<uintptr_t>((p + i).raw()) % 16 != 0)
+    emulator::report("load of four off alignment", "", std::to_string(i));
+  return {{p[i], p[i + 1], p[i + 2], p[i + 3]}};
+}
+template <class P>
+void store4(const P &p, int i, const Float4 &q) {
+  if (reinterpret_cast<uintptr_t>((p + i).raw()) % 16 != 0)
+    emulator::report("store of four off alignment", "", std::to_string(i));
+  for (int k = 0; k < 4; k++) p[i + k] = q.v[k];
+}
+
+inline double cosOfTurns(double u) { return cos(6.283185307179586476925 * u); }
+inline double sinOfTurns(double u) { return sin(6.283185307179586476925 * u); }
+
+inline uint64_t loadWhole(const void *p) {
+  uint64_t value;
+  std::memcpy(&value, p, sizeof value);
+  return value;
+}
+inline void storeWhole(void *p, uint64_t value) { std::memcpy(p, &value, sizeof value); }
+
+// Fibers switch at barriers only, so nobody else runs meanwhile.
+template <class Body>
+void exclusive(uint32_t *, Body body) {
+  body();
+}
+
+template <class Kernel>
+struct Argument {
+  const int32_t *guard;
+  Kernel kernel;
+};
+
+template <class Kernel>
+void entry(const void *memory) {
+  const Argument<Kernel> &argument = *static_cast<const Argument<Kernel> *>(memory);
+  if (argument.guard != nullptr && *argument.guard != 0) return;
+  argument.kernel.run();
+}
+
+}  // namespace gradline::cuda

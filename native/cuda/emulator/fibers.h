@@ -1,0 +1,36 @@
+// Runs launches on the CPU: one fiber per CUDA thread, block after block. Fibers switch at barriers and warp operations
+// only; the order in which they get their turn can be chosen, and no correct kernel shows which it was.
+#pragma once
+#include "../launch.h"
+#include "memory.h"
+
+namespace gradline::cuda::emulator {
+
+enum class Order { forward, reverse, random };
+// Of threads within a block and of blocks within a launch, for all launches to come.
+void setOrder(Order order, uint64_t seed = 1);
+
+// Runs one launch to its end. Everything wrong goes to findings().
+void run(const Launch &launch);
+
+// ---- What a running kernel may ask (dialect.h)
+
+uint32_t threadIndex();
+uint32_t blockIndex(int axis);
+void blockBarrier();
+// Every lane gives `bytes` (at most 8) and gets those that lane `from` gave; `operation` must be the same for all
+// lanes.
+void exchange(void *value, size_t bytes, uint32_t from, int operation);
+// Bits of the lanes whose `value` is true.
+uint32_t ballot(bool value);
+// The array of this block that belongs to `key`; made by the first thread that asks.
+char *sharedArray(const void *key, size_t bytes);
+Buffer &sharedBuffer();
+
+// ---- For memory.h
+
+Actor runningActor();
+std::string runningKernel();  // "no kernel" outside of a launch
+std::string runningThread();
+
+}  // namespace gradline::cuda::emulator

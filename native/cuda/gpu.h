@@ -1,0 +1,159 @@
+// The dialect in which kernels are written, for nvcc (C++17, the card) and for g++ (emulator/, the CPU). A kernel is a
+// struct: its members are the operands, `kThreads` the size of its blocks, `run()` what one thread does.
+//
+//   struct Copy {
+//     static constexpr int kThreads = 256;
+//     Global<const float> x;
+//     Global<float> y;
+//     int n;
+//     GPU_DEVICE void run() const {
+//       const int i = block() * kThreads + thread();
+//       if (i < n) y[i] = x[i];
+//     }
+//   };
+//   launch(launches, Copy{...}, {blocks});
+//
+// Memory is reached only through Global<T> and Shared<T>: plain pointers on the card, checked ones in the emulator. All
+// 32 lanes of a warp take part in a shuffle, all threads of a block in a barrier; blocks of one launch never talk.
+// There are no float atomics here, and that is on purpose: they would make bits depend on timing.
+#pragma once
+#include <math.h>
+
+#include "launch.h"
+
+#if defined(__CUDACC__)
+#include <cuda_runtime.h>
+
+#define GPU_DEVICE __device__ __forceinline__
+#define GPU_UNROLL _Pragma("unroll")
+#define GPU_SHARED(type, name, count) __shared__ __align__(16) type name[count]
+
+namespace gradline::cuda {
+
+template <class T>
+using Global = T *;
+template <class T>
+using Shared = T *;
+
+template <class T>
+Global<T> global(const Tensor &tensor) {
+  return static_cast<T *>(tensor.data);
+}
+template <class T>
+Global<T> global(T *memory, size_t) {
+  return memory;
+}
+
+GPU_DEVICE int thread() { return static_cast<int>(threadIdx.x); }
+GPU_DEVICE int lane() { return static_cast<int>(threadIdx.x % 32); }
+GPU_DEVICE int warp() { return static_cast<int>(threadIdx.x / 32); }
+GPU_DEVICE int block() { return static_cast<int>(blockIdx.x); }
+GPU_DEVICE int blockY() { return static_cast<int>(blockIdx.y); }
+GPU_DEVICE int blockZ() { return static_cast<int>(blockIdx.z); }
+
+GPU_DEVICE void barrier() { __syncthreads(); }
+template <class T>
+GPU_DEVICE T shuffleXor(T value, int mask) {
+  return __shfl_xor_sync(0xffffffffu, value, mask);
+}
+template <class T>
+GPU_DEVICE T shuffleFrom(T value, int lane) {
+  return __shfl_sync(0xffffffffu, value, lane);
+}
+GPU_DEVICE bool anyInWarp(bool value) { return __any_sync(0xffffffffu, value) != 0; }
+
+// Four neighbours at once; p + i must be a multiple of 16 bytes.
+struct Float4 {
+  float v[4];
+};
+GPU_DEVICE Float4 load4(const float *p, int i) {
+  const float4 q = *reinterpret_cast<const float4 *>(p + i);
+  return {{q.x, q.y, q.z, q.w}};
+}
+GPU_DEVICE void store4(float *p, int i, const Float4 &q) {
+  *reinterpret_cast<float4 *>(p + i) = make_float4(q.v[0], q.v[1], q.v[2], q.v[3]);
+}
+
+// Of u turns. cos and sin of double keep a table for huge angles in local memory; these do not.
+GPU_DEVICE double cosOfTurns(double u) { return cospi(2 * u); }
+GPU_DEVICE double sinOfTurns(double u) { return sinpi(2 * u); }
+
+// Eight bytes that other blocks may be writing: whole, and never from a cache.
+GPU_DEVICE uint64_t loadWhole(const void *p) { return *static_cast<const volatile uint64_t *>(p); }
+GPU_DEVICE void storeWhole(void *p, uint64_t value) { *static_cast<volatile uint64_t *>(p) = value; }
+
+// Runs body while no other thread of the device runs it; for reports, which are rare.
+template <class Body>
+GPU_DEVICE void exclusive(uint32_t *lock, Body body) {
+  for (bool done = false;
+       !done;) {  // taking and leaving the lock in one round: lanes of a warp cannot block each other
+    if (atomicCAS(lock, 0u, 1u) != 0) continue;
+    __threadfence();
+    body();
+    __threadfence();
+    atomicExch(lock, 0u);
+    done = true;
+  }
+}
+
+template <class Kernel>
+struct Argument {
+  const int32_t *guard;
+  Kernel kernel;
+};
+
+// One block per multiprocessor is all that is asked for: left to itself the compiler aims at more and spills.
+template <class Kernel>
+__global__ void __launch_bounds__(Kernel::kThreads, 1) entry(const __grid_constant__ Argument<Kernel> argument) {
+  if (argument.guard != nullptr && *argument.guard != 0) return;
+  argument.kernel.run();
+}
+
+}  // namespace gradline::cuda
+
+#else
+#include "emulator/dialect.h"
+#endif
+
+namespace gradline::cuda {
+
+struct Grid {
+  int64_t x = 1, y = 1, z = 1;
+};
+
+template <class Kernel>
+const char *nameOfKernel() {
+  return __PRETTY_FUNCTION__;
+}
+
+template <class Kernel>
+void launch(Launches &launches, const Kernel &kernel, Grid grid, size_t sharedBytes = 0) {
+  static_assert(sizeof(Argument<Kernel>) <= kMaxArgument, "more operands than a launch holds");
+  static_assert(Kernel::kThreads % 32 == 0 && Kernel::kThreads <= kMaxThreads, "blocks are whole warps");
+  Launch record = {};
+#if defined(__CUDACC__)
+  record.function = reinterpret_cast<const void *>(&entry<Kernel>);
+#else
+  record.emulate = &entry<Kernel>;
+#endif
+  record.name = &nameOfKernel<Kernel>;
+  record.grid[0] = static_cast<uint32_t>(grid.x);
+  record.grid[1] = static_cast<uint32_t>(grid.y);
+  record.grid[2] = static_cast<uint32_t>(grid.z);
+  record.threads = Kernel::kThreads;
+  record.sharedBytes = static_cast<uint32_t>(sharedBytes);
+  const Argument<Kernel> argument = {launches.guardWord(), kernel};
+  record.argumentBytes = sizeof argument;
+  std::memcpy(record.argument, &argument, sizeof argument);
+  launches.list.push_back(record);
+}
+
+// Room for `count` elements in the workspace of the op, for all its launches.
+template <class T>
+Global<T> scratch(const Op &op, Launches &launches, int64_t count) {
+  const size_t bytes = static_cast<size_t>(count) * sizeof(T), at = launches.take(bytes);
+  char *base = static_cast<char *>(op.workspace);
+  return global(reinterpret_cast<T *>(base ? base + at : nullptr), bytes);
+}
+
+}  // namespace gradline::cuda

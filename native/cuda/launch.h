@@ -1,0 +1,77 @@
+// What a planner hands to whoever runs kernels: launches with fixed geometry and arguments, in order. It knows neither
+// CUDA headers nor kernels: host code puts a launch into a graph (or the emulator runs it) without knowing what it
+// computes, and kernels never call the runtime.
+#pragma once
+#include <cstring>
+#include <vector>
+
+#include "../abi.h"
+
+namespace gradline::cuda {
+
+constexpr size_t kMaxArgument = 512;  // bytes; the limit of CUDA is 4096
+constexpr int kMaxThreads = 1024;
+
+// In device memory, one per executable. The first fault of a step wins, of one op the lowest row, so that a report does
+// not depend on which block came first.
+struct DeviceStatus {
+  RunStatus first;
+  uint32_t lock;     // held while `first` is written
+  int32_t finished;  // 1: a step before this one failed; nothing runs until the host has read the report
+  uint64_t steps;    // ended without a fault since the host cleared this
+};
+
+// One kernel of one op. The kernel takes exactly one argument, by value: `argument`. So cudaLaunchKernel and
+// cudaKernelNodeParams get { argument } as their array of pointers.
+struct Launch {
+  const void *function;                   // what the CUDA runtime knows the kernel by; null in the emulated build
+  void (*emulate)(const void *argument);  // one thread of it as an ordinary function; null in the CUDA build
+  const char *(*name)();
+  uint32_t grid[3];
+  uint32_t threads;      // of a block, in one dimension
+  uint32_t sharedBytes;  // dynamic shared memory
+  uint32_t argumentBytes;
+  alignas(16) unsigned char argument[kMaxArgument];
+};
+
+// Which word makes a kernel do nothing when it is not 0.
+enum class Guard : int32_t {
+  fault,     // a fault in this step or before: right for every op that does not report one itself
+  finished,  // a fault in a step before: for ops that report, whose own blocks must not stop each other
+};
+
+// Collects the launches of one op. Planning twice gives the same list: once without addresses, for the size of the
+// workspace and for coverage, and once with them.
+class Launches {
+ public:
+  // Device addresses; null while only planning.
+  DeviceStatus *status = nullptr;
+  const SegmentRecord *segments = nullptr;  // copy of op.segments
+  Guard guard = Guard::fault;
+
+  std::vector<Launch> list;
+  size_t workspaceBytes = 0;  // what this op asked for, from op.workspace on
+
+  // The next bytes of the op's workspace, as an offset from op.workspace.
+  size_t take(size_t bytes) {
+    const size_t at = workspaceBytes;
+    workspaceBytes += (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    return at;
+  }
+  const int32_t *guardWord() const {
+    if (status == nullptr) return nullptr;
+    return guard == Guard::fault ? &status->first.fault : &status->finished;
+  }
+};
+
+// Appends the launches of one op, from shapes alone. False: this form of the op has no kernel; nothing was appended.
+using PlanFn = bool (*)(const Op &op, Launches &launches);
+
+// Appends what ends a step: its metrics, `words` of four bytes, go to the ring of `slots` steps, and the step is
+// counted or, after a fault, nothing runs any more. The ring may be memory of the host that the card can write.
+void planEndOfStep(Launches &launches, const void *metrics, void *ring, int64_t words, int64_t slots);
+
+// The planner of an op code, null where there is none (kernels/table.cc).
+PlanFn plannerOf(OpCode code);
+
+}  // namespace gradline::cuda

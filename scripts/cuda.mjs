@@ -1,0 +1,125 @@
+// `npm run test:cuda [-- family ...]`: what can be proven of the CUDA kernels without a card. First every kernel on the
+// emulated card against the oracle, under the address sanitizer, in three orders of threads; then, where there is an
+// nvcc, every kernel compiled for the architectures of a release: no warning, no spill, and registers and shared memory
+// as committed in native/cuda/resources.json (`--update` writes it anew). `--emulate` and `--compile` run one of the two.
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { basename, join } from 'node:path'
+import { Failure, filesBelow, main, root, run, say, which } from './common.mjs'
+
+const table = join(root, 'native/cuda/resources.json')
+const architectures = ['sm_80', 'sm_90a']
+const generate = [
+  ...architectures.map((sm) => `arch=${sm.replace('sm', 'compute')},code=${sm}`),
+  'arch=compute_90,code=compute_90', // PTX, for cards that come later
+]
+
+/** The kernels on the emulated card: test/cuda/. */
+function emulate(families) {
+  const folder = 'build-cuda'
+  const generator = which('ninja') ? ['-G', 'Ninja'] : []
+  run('cmake', ['-S', 'test/cuda', '-B', folder, ...generator], { stdio: ['inherit', 'ignore', 'inherit'] })
+  const quiet = which('ninja') ? '--quiet' : '-s'
+  run('cmake', ['--build', folder, '--parallel', String(availableParallelism()), '--', quiet])
+  run(join(root, folder, 'cuda_test'), families)
+}
+
+/** A kernel's mangled name as it stands in its file: "Unary<exp>". */
+function readable(names) {
+  const codes = [...readFileSync(join(root, 'native/ops.def'), 'utf8').matchAll(/^GL_OP\((\w+),/gm)].map(([, op]) => op)
+  const lines = spawnSync('c++filt', { input: names.join('\n'), encoding: 'utf8' }).stdout.split('\n')
+  return lines.map((line) =>
+    line
+      .replace(/^void gradline::cuda::entry<(.*)>\(gradline::cuda::Argument<.*$/, '$1')
+      .replace(/gradline::cuda::(_GLOBAL__N__\w+::|\(anonymous namespace\)::)?/g, '')
+      .replace(/\(gradline::OpCode\)(\d+)/g, (_, code) => codes[Number(code)])
+      .replace(/\((?:int|bool)\)/g, '')
+      .trim(),
+  )
+}
+
+/** What ptxas says of each kernel: { 'sm_80 elementwise Unary<exp>': [registers, bytes of shared memory] }. */
+function resourcesOf(file, report) {
+  const kernels = []
+  for (const line of report.split('\n')) {
+    const entry = /Compiling entry function '(\S+)' for '(\w+)'/.exec(line)
+    if (entry) kernels.push({ name: entry[1], sm: entry[2], shared: 0 })
+    const kernel = kernels.at(-1)
+    const local = /(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads/.exec(line)
+    if (kernel && local?.slice(1).some((bytes) => bytes !== '0')) kernel.local = local[0]
+    const used = /Used (\d+) registers/.exec(line)
+    if (kernel && used) {
+      kernel.registers = Number(used[1])
+      kernel.shared = Number(/(\d+) bytes smem/.exec(line)?.[1] ?? 0)
+    }
+  }
+  const names = readable(kernels.map(({ name }) => name))
+  const family = basename(file, '.cu')
+  const rows = kernels.map(({ sm, registers, shared }, i) => [`${sm} ${family} ${names[i]}`, [registers, shared]])
+  const spilled = kernels.flatMap(({ sm, local }, i) => (local ? [`${sm} ${family} ${names[i]}: ${local}`] : []))
+  return { rows, spilled }
+}
+
+/** Compiles every kernel file and compares with the committed table. */
+function compile(update) {
+  const nvcc = which('nvcc') ?? (existsSync('/usr/local/cuda/bin/nvcc') ? '/usr/local/cuda/bin/nvcc' : undefined)
+  if (!nvcc) return say('nvcc is not installed: the kernels are not compiled for the card')
+  const version = /release ([\d.]+)/.exec(spawnSync(nvcc, ['--version'], { encoding: 'utf8' }).stdout)?.[1]
+  const launcher = which('ccache') ? ['ccache', nvcc] : [nvcc]
+  mkdirSync(join(root, 'build-cuda/nvcc'), { recursive: true })
+  const found = {}
+  const spilled = []
+  let failed = 0
+  for (const file of filesBelow('native/cuda/kernels', '.cu')) {
+    const [command, ...before] = launcher
+    const done = spawnSync(
+      command,
+      [
+        ...before,
+        ...['-std=c++17', '-O3', '-Xptxas', '-v', '-Werror', 'all-warnings', '-Xcompiler', '-Wall,-Wextra,-Werror'],
+        ...generate.flatMap((what) => ['-gencode', what]),
+        ...['-I', 'native', '-c', file, '-o', `build-cuda/nvcc/${basename(file)}.o`],
+      ],
+      { cwd: root, encoding: 'utf8' },
+    )
+    if (done.status !== 0) {
+      failed++
+      console.error(done.stderr)
+      continue
+    }
+    const { rows, spilled: local } = resourcesOf(file, done.stderr)
+    Object.assign(found, Object.fromEntries(rows))
+    spilled.push(...local)
+  }
+  if (failed > 0) throw new Failure(`nvcc refuses ${failed} kernel files`)
+  if (spilled.length > 0) throw new Failure(`local memory instead of registers:\n  ${spilled.join('\n  ')}`)
+  const kernels = Object.fromEntries(Object.entries(found).sort(([a], [b]) => (a < b ? -1 : 1)))
+  const most = Math.max(...Object.values(kernels).map(([registers]) => registers))
+  say(
+    `nvcc ${version}: ${Object.keys(kernels).length / architectures.length} kernels for ${architectures.join(', ')} and PTX, at most ${most} registers, no spills`,
+  )
+  if (update) {
+    const text = JSON.stringify({ nvcc: version, kernels }, null, 2)
+    writeFileSync(table, `${text.replace(/\[\s+(\d+),\s+(\d+)\s+\]/g, '[$1, $2]')}\n`) // a row to a line
+    return
+  }
+  const known = JSON.parse(readFileSync(table, 'utf8'))
+  if (known.nvcc !== version) return say(`the table of resources is of nvcc ${known.nvcc}: not compared`)
+  const changes = []
+  for (const name of new Set([...Object.keys(known.kernels), ...Object.keys(kernels)])) {
+    const show = (row) => (row ? `${row[0]} registers, ${row[1]} B shared` : 'no such kernel')
+    if (show(known.kernels[name]) !== show(kernels[name]))
+      changes.push(`${name}: ${show(known.kernels[name])} -> ${show(kernels[name])}`)
+  }
+  if (changes.length > 0)
+    throw new Failure(`not as in native/cuda/resources.json (--update takes it over):\n  ${changes.join('\n  ')}`)
+}
+
+main((args) => {
+  const only = args.filter((arg) => arg === '--emulate' || arg === '--compile')
+  const families = args.filter((arg) => !arg.startsWith('--'))
+  const wanted = (part) => only.length === 0 || only.includes(part)
+  if (wanted('--emulate')) emulate(families)
+  if (wanted('--compile') && families.length === 0) compile(args.includes('--update'))
+})

@@ -1,0 +1,244 @@
+// Ops one after the other, as a program runs them: ten training steps of a small network against the oracle, nothing
+// but launches from one step to the next; and a step that meets a bad label, behind which nothing may change.
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+
+#include "../../native/cuda/emulator/fibers.h"
+#include "../../native/ref/table.h"
+#include "tests.h"
+
+namespace gradline::cuda::test {
+namespace {
+
+constexpr int64_t kSamples = 50, kBatch = 20, kInputs = 9, kHidden = 33, kClasses = 5;
+constexpr int64_t kSlots = 4;
+// Parameters in their region, each at a multiple of 64 bytes.
+constexpr int64_t kWeight1 = 0, kBias1 = 304, kWeight2 = 352, kBias2 = 528, kParameters = 533;
+
+// One copy of the network's memory, on the emulated card or for the oracle.
+class Network {
+ public:
+  explicit Network(bool card) : card_(card) {
+    const auto fill = [](float *x, int64_t n, const Values &values) {
+      for (int64_t i = 0; i < n; i++) x[i] = static_cast<float>(values(static_cast<uint64_t>(i)));
+    };
+    step_ = make<StepState>(1);
+    step_->seed = 42;
+    step_->rate = 0.01;
+    step_->rateFactor = 1;
+    data_ = make<uint8_t>(kSamples * kInputs);
+    labels_ = make<int32_t>(kSamples);
+    for (int64_t i = 0; i < kSamples * kInputs; i++) data_[i] = static_cast<uint8_t>(integers(0, 255, 1)(uint64_t(i)));
+    for (int64_t i = 0; i < kSamples; i++) labels_[i] = static_cast<int32_t>(integers(0, kClasses - 1, 2)(uint64_t(i)));
+    parameters_ = make<float>(kParameters);
+    fill(parameters_ + kWeight1, kInputs * kHidden, normal(3));
+    fill(parameters_ + kWeight2, kHidden * kClasses, normal(4));
+    m_ = make<float>(kParameters);
+    v_ = make<float>(kParameters);
+    gradient_ = make<float>(kParameters);
+    status_ = make<DeviceStatus>(1);
+    ring_ = make<float>(kSlots);
+    segments_ = {{0, 0, kWeight1, kInputs * kHidden, 1, 0.01, 0, 0},
+                 {0, 0, kBias1, kHidden, 1, 0, 0, 0},
+                 {0, 0, kWeight2, kHidden * kClasses, 1, 0.01, 0, 0},
+                 {0, 0, kBias2, kClasses, 1, 0, 0, 0}};
+    if (card_) {
+      cardSegments_ = make<SegmentRecord>(segments_.size());
+      std::memcpy(cardSegments_, segments_.data(), segments_.size() * sizeof(SegmentRecord));
+    }
+    build();
+  }
+  ~Network() {
+    for (void *memory : memory_) card_ ? emulator::release(memory) : std::free(memory);
+  }
+
+  void step() {
+    if (!card_) {
+      RunStatus status = {};
+      for (Op &op : ops_) {
+        op.status = &status;
+        if (status.fault == 0) ref::f32[static_cast<uint32_t>(op.code)](op);
+      }
+      status_->first = status;
+      if (status.fault == 0) ring_[status_->steps++ % kSlots] = loss_[0];
+      return;
+    }
+    for (const Launch &launch : launches_) emulator::run(launch);
+  }
+  std::vector<float> parameters() const { return {parameters_, parameters_ + kParameters}; }
+  std::vector<float> ring() const { return {ring_, ring_ + kSlots}; }
+  StepState &state() { return *step_; }
+  int32_t *labels() { return labels_; }
+  const DeviceStatus &status() const { return *status_; }
+
+ private:
+  template <class T>
+  T *make(size_t n) {
+    memory_.push_back(card_ ? emulator::allocate(n * sizeof(T), "network") : std::calloc(n, sizeof(T)));
+    return static_cast<T *>(memory_.back());
+  }
+  static Tensor at(void *data, DType dtype, Shape shape) {
+    Tensor t = {};
+    t.data = data;
+    t.dtype = dtype;
+    t.size = 1;
+    for (const int64_t length : shape) {
+      t.dims[t.rank++] = length;
+      t.size *= length;
+    }
+    return t;
+  }
+  Tensor parameter(float *region, int64_t offset, Shape shape) { return at(region + offset, DType::f32, shape); }
+  Tensor value(Shape shape, DType dtype = DType::f32) {
+    int64_t size = 1;
+    for (const int64_t length : shape) size *= length;
+    float *memory = make<float>(static_cast<size_t>(size));
+    if (card_) emulator::undefine(memory, static_cast<size_t>(size) * sizeof(float));
+    return at(memory, dtype, shape);
+  }
+  Op &add(OpCode code, std::vector<Tensor> in, std::vector<Tensor> out, std::vector<double> attributes = {}) {
+    Op op = {};
+    op.code = code;
+    op.index = static_cast<uint32_t>(ops_.size());
+    for (const Tensor &t : in) op.in[op.inputs++] = t;
+    for (const Tensor &t : out) op.out[op.outputs++] = t;
+    for (size_t i = 0; i < attributes.size(); i++) op.attr[i] = attributes[i];
+    op.segments = segments_.data();
+    op.segmentCount = static_cast<int32_t>(segments_.size());
+    ops_.push_back(op);
+    return ops_.back();
+  }
+  static void epilogue(Op &op, OpCode code, const Tensor *operand) {
+    Epilogue &e = op.epilogue[op.epilogues++];
+    e.code = code;
+    e.hasOperand = operand != nullptr;
+    if (operand) e.operand = *operand;
+  }
+
+  void build() {
+    const Tensor step = at(step_, DType::u8, {int64_t{sizeof(StepState)}});
+    const Tensor w1 = parameter(parameters_, kWeight1, {kInputs, kHidden}),
+                 b1 = parameter(parameters_, kBias1, {kHidden});
+    const Tensor w2 = parameter(parameters_, kWeight2, {kHidden, kClasses}),
+                 b2 = parameter(parameters_, kBias2, {kClasses});
+    const Tensor rows = value({kBatch}, DType::i32), labels = value({kBatch}, DType::i32);
+    const Tensor x = value({kBatch, kInputs}), h = value({kBatch, kHidden}), logits = value({kBatch, kClasses});
+    const Tensor losses = value({kBatch}), p = value({kBatch, kClasses}), share = value({kBatch});
+    const Tensor dlogits = value({kBatch, kClasses}), dh = value({kBatch, kHidden}), total = value({1}),
+                 loss = value({1});
+    loss_ = loss.as<float>();
+    const Tensor theta = parameter(parameters_, 0, {kParameters}), g = parameter(gradient_, 0, {kParameters});
+    const Tensor m = parameter(m_, 0, {kParameters}), v = parameter(v_, 0, {kParameters});
+
+    add(OpCode::advance, {step}, {step}, {kBatch, kSamples});
+    add(OpCode::sampleRows, {step}, {rows}, {kSamples, 1});
+    add(OpCode::gather, {at(data_, DType::u8, {kSamples, kInputs}), rows}, {x}, {1.0 / 255, 0});
+    add(OpCode::gather, {at(labels_, DType::i32, {kSamples}), rows}, {labels}, {1, 0});
+    Op &first = add(OpCode::matmul, {x, w1}, {h}, {0, 0});
+    epilogue(first, OpCode::add, &b1);
+    epilogue(first, OpCode::relu, nullptr);
+    epilogue(add(OpCode::matmul, {h, w2}, {logits}, {0, 0}), OpCode::add, &b2);
+    add(OpCode::softmaxCrossEntropy, {logits, labels}, {losses, p});
+    add(OpCode::sum, {losses}, {total}, {1});
+    add(OpCode::scale, {total}, {loss}, {1.0 / kBatch, 0});
+    add(OpCode::fill, {}, {share}, {1.0 / kBatch});
+    add(OpCode::softmaxCrossEntropyGrad, {share, p, labels}, {dlogits});
+    add(OpCode::matmul, {h, dlogits},
+        {parameter(gradient_, kWeight2, {kHidden, kClasses}), parameter(gradient_, kBias2, {kClasses})}, {1, 0});
+    epilogue(add(OpCode::matmul, {dlogits, w2}, {dh}, {0, 1}), OpCode::reluGrad, &h);
+    add(OpCode::matmul, {x, dh},
+        {parameter(gradient_, kWeight1, {kInputs, kHidden}), parameter(gradient_, kBias1, {kHidden})}, {1, 0});
+    add(OpCode::prepareUpdate, {step, g}, {step}, {1.5, 0, 0, 0});
+    add(OpCode::adamUpdate, {theta, m, v, g, step}, {theta, m, v}, {0, 0.9, 0.999, 1e-8});
+    if (!card_) return;
+    for (Op &op : ops_) {
+      for (const bool bound : {false, true}) {
+        Launches launches;
+        launches.status = status_;
+        launches.segments = cardSegments_;
+        plannerOf(op.code)(op, launches);
+        if (!bound && launches.workspaceBytes) op.workspace = make<char>(launches.workspaceBytes);
+        if (bound) launches_.insert(launches_.end(), launches.list.begin(), launches.list.end());
+      }
+    }
+    Launches end;
+    end.status = status_;
+    planEndOfStep(end, loss_, ring_, 1, kSlots);
+    launches_.push_back(end.list[0]);
+  }
+
+  bool card_;
+  std::vector<void *> memory_;
+  StepState *step_;
+  uint8_t *data_;
+  int32_t *labels_;
+  float *parameters_, *m_, *v_, *gradient_, *ring_, *loss_ = nullptr;
+  DeviceStatus *status_;
+  std::vector<SegmentRecord> segments_;
+  SegmentRecord *cardSegments_ = nullptr;
+  std::vector<Op> ops_;
+  std::vector<Launch> launches_;
+};
+
+void compare(const char *name, const std::vector<float> &got, const std::vector<float> &want, float bound) {
+  for (size_t i = 0; i < got.size(); i++) {
+    if (std::fabs(got[i] - want[i]) <= bound) continue;
+    return failed(name,
+                  "[" + std::to_string(i) + "] is " + std::to_string(got[i]) + ", expected " + std::to_string(want[i]));
+  }
+}
+
+}  // namespace
+
+void testProgram() {
+  Network oracle(false);
+  for (int i = 0; i < 10; i++) oracle.step();
+  std::vector<float> first;
+  for (const emulator::Order order : {emulator::Order::forward, emulator::Order::reverse, emulator::Order::random}) {
+    emulator::setOrder(order, 11);
+    emulator::findings().clear();
+    Network card(true);
+    for (int i = 0; i < 10; i++) card.step();
+    for (const std::string &finding : emulator::findings()) failed("ten steps", finding);
+    compare("ten steps: parameters", card.parameters(), oracle.parameters(), 1e-5f);
+    compare("ten steps: losses", card.ring(), oracle.ring(), 1e-5f);
+    if (card.status().steps != 10 || card.state().updates != 10) failed("ten steps", "not all were counted");
+    if (first.empty()) first = card.parameters();
+    if (first != card.parameters()) failed("ten steps", "other bits when threads run in another order");
+
+    // A step that fails when nothing was made before: what stands behind the fault does not run on undefined memory.
+    Network fresh(true);
+    fresh.labels()[0] = fresh.labels()[7] = 99;
+    for (int i = 0; i < 4; i++) fresh.step();
+    for (const std::string &finding : emulator::findings()) failed("a first step that fails", finding);
+    if (!fresh.status().finished) failed("a first step that fails", "is not found");
+
+    // Every label of the next batches is wrong: the step fails, and behind it nothing changes.
+    for (int64_t i = 0; i < kSamples; i++) card.labels()[i] = 99;
+    card.step();
+    const StepState after = card.state();
+    card.step();
+    if (card.parameters() != first) failed("a step that fails", "changes parameters");
+    if (std::memcmp(&after, &card.state(), sizeof after) != 0)
+      failed("a step behind one that fails", "changes the step state");
+    const DeviceStatus &status = card.status();
+    if (status.first.fault != static_cast<int32_t>(Fault::labelOutOfRange) || status.first.op != 6 ||
+        status.first.row != 0 || status.first.got != 99 || status.steps != 10 || !status.finished)
+      failed("a step that fails", "reports fault " + std::to_string(status.first.fault) + " of op " +
+                                      std::to_string(status.first.op) + " row " + std::to_string(status.first.row));
+  }
+}
+
+// Each op of the table has a planner.
+void testTable() {
+  const char *names[] = {
+#define GL_OP(name, ...) #name,
+#include "../../native/ops.def"
+#undef GL_OP
+  };
+  for (uint32_t code = 0; code < kOpCount; code++)
+    if (!plannerOf(static_cast<OpCode>(code))) failed(names[code], "has no CUDA kernel");
+}
+
+}  // namespace gradline::cuda::test
