@@ -141,9 +141,11 @@ function tables(reports: readonly Report[], limits: Readonly<Record<string, stri
     ).values(),
   ]
   const peers = [...new Set(reports.flatMap((report) => report.peers ?? []))]
+  const rounds = reports.map((report) => report.rounds)
   const loads = reports.flatMap(({ load }) => load)
   const lines = targets.flatMap((target) => {
     const own = entries.filter(({ name }) => target.entries.test(name))
+    if (own.length === 0) return [row(target.what, '', '', '', '', '', target.target, 'not measured')]
     const counts = [...new Set(own.map(({ threads }) => threads))].toSorted((a, b) => a - b)
     return counts.map((threads) =>
       lineOf(
@@ -161,7 +163,7 @@ function tables(reports: readonly Report[], limits: Readonly<Record<string, stri
     return row(entry.name, `${entry.threads}`, figure(entry.value, entry.unit), share, rivals.join('; '))
   })
   return [
-    `Machine: ${first.machine.cpu}, ${first.machine.cores} cores, ${first.machine.device}; Node ${first.node}; best of ${first.rounds} rounds; load average ${range(loads, (load) => load.toFixed(1))}.`,
+    `Machine: ${first.machine.cpu}, ${first.machine.cores} cores, ${first.machine.device}; Node ${first.node}; best of ${range(rounds, String)} rounds; load average ${range(loads, (load) => load.toFixed(1))}.`,
     '',
     `Peers: ${peers.join('; ')}.`,
     '',
