@@ -25,7 +25,7 @@ const main = async () => {
   for (const variable of net.params) hash.update(new Uint8Array(read(variable).buffer))
   const runtime = process.versions.bun ? 'bun ' + process.versions.bun : 'node ' + process.version
   console.log(JSON.stringify({
-    runtime, device: net.device.describe(), hash: hash.digest('hex'), loss: epochs.at(-1).train.loss, firstStep,
+    runtime, arch: process.arch, device: net.device.describe(), hash: hash.digest('hex'), loss: epochs.at(-1).train.loss, firstStep,
   }))
 }
 main().catch((error) => {

@@ -34,8 +34,8 @@ export function train(
     expect(!/warning/i.test(err), `${path} ${program} warned: ${err}`)
     return JSON.parse(out.trim().split('\n').at(-1))
   })
-  for (const { device, hash, runtime } of seen) {
-    const kind = device.replace(/,.*/, '')
+  for (const { arch, device, hash, runtime } of seen) {
+    const kind = `${arch} ${device.replace(/,.*/, '')}`
     const known = hashes.get(kind) ?? hash
     hashes.set(kind, known)
     expect(hash === known, `weights on ${runtime} (${device}) are ${hash}, elsewhere ${known}`)
@@ -123,7 +123,11 @@ function managersLeg(world) {
     .map(({ name, program: [runs, ...files], args, pnp }) => {
       const at = world.app(name.replace(/\W/g, ''))
       writeFileSync(join(at, '.npmrc'), readFileSync(world.registry.userconfig))
-      if (pnp) writeFileSync(join(at, '.yarnrc.yml'), 'enableScripts: false\nenableImmutableInstalls: false\nnpmMinimalAgeGate: 0\n')
+      if (pnp)
+        writeFileSync(
+          join(at, '.yarnrc.yml'),
+          'enableScripts: false\nenableImmutableInstalls: false\nnpmMinimalAgeGate: 0\n',
+        )
       const file = files.filter((path) => statSync(path, { throwIfNoEntry: false })).slice(0, 1)
       world.must(at, runs, [...file, ...args])
       const node = pnp
