@@ -165,38 +165,46 @@ const fuseActivation = fuser((op) => activations.includes(op.name))
 const fuseActivationGrad = fuser((op) => op.epilogue && op.name.endsWith('Grad'))
 
 const maxEpilogues = 4
-const hosts = ['matmul', 'conv2d', 'conv2dInputGrad']
+const hosts = ['matmul', 'conv2d', 'conv2dInputGrad', 'batchNorm', 'batchNormInference']
 
-// Moves an elementwise op that alone reads the result of a matrix product or convolution onto that result.
+// Applies an elementwise op that alone reads the result of a matrix product, convolution or batch norm to that result
+// before it is stored.
 function fuser(accepts: (op: Op) => boolean): Pass {
   return (program) => {
     const reads = countReads(program)
     const producer = new Map<Tensor, number>()
     const nodes: (Node | undefined)[] = []
     for (const node of program.nodes) {
-      const fused = accepts(node.op) ? tryFuse(node) : undefined
-      const kept = fused ?? node
-      for (const output of kept.outputs) if (!kept.effect) producer.set(output, nodes.length)
-      nodes.push(kept)
+      if (accepts(node.op) && fused(node)) continue
+      for (const output of node.outputs) if (!node.effect) producer.set(output, nodes.length)
+      nodes.push(node)
     }
     return { ...program, nodes: nodes.filter((node) => node !== undefined) }
 
-    function tryFuse(node: Node): Node | undefined {
+    function fused(node: Node): boolean {
       for (const [position, input] of node.inputs.entries()) {
         const at = producer.get(input)
         const host = at === undefined ? undefined : nodes[at]
         if (at === undefined || !host || !hosts.includes(host.op.name) || host.epilogues.length === maxEpilogues)
           continue
-        if (reads.get(input) !== 1 || program.placed.has(input) || (position !== 0 && node.op.name !== 'add')) continue
+        if (host.outputs[0] !== input || reads.get(input) !== 1 || program.placed.has(input)) continue
+        if (position !== 0 && node.op.name !== 'add') continue
         const operand = node.inputs[1 - position]
         if (operand && !fits(operand, input)) continue
-        // The product moves down to where its epilogue stands; nothing in between may change what it reads.
-        if (nodes.slice(at + 1).some((between) => between?.effect)) continue
+        // With an operand the host may have to wait for it: it moves down to where its epilogue stands. Nothing in
+        // between may change what it reads, or read what else it makes.
+        const between = nodes.slice(at + 1)
+        const moves = operand !== undefined
+        if (moves && (host.outputs.length > 1 || between.some((other) => other?.effect))) continue
         const epilogue: Epilogue = { op: node.op, operand, attr: (node.attrs[node.op.attrs[0] ?? ''] as number) ?? 0 }
+        const outputs = [...node.outputs, ...host.outputs.slice(1)]
+        const to = moves ? nodes.push(undefined) - 1 : at
         nodes[at] = undefined
-        return { ...host, outputs: node.outputs, epilogues: [...host.epilogues, epilogue] }
+        nodes[to] = { ...host, outputs, epilogues: [...host.epilogues, epilogue] }
+        for (const output of outputs) producer.set(output, to)
+        return true
       }
-      return undefined
+      return false
     }
   }
 }
@@ -263,10 +271,40 @@ function countReads(program: Lowered): Map<Tensor, number> {
   return reads
 }
 
-const passes = { foldConstants, fuseBias, fuseActivation, fuseActivationGrad, fuseBiasGrad } satisfies Record<
-  string,
-  Pass
->
+// Takes the gradient of relu or leakyRelu into the gradient of the batch norm before it, which finds the sign of the
+// activation's argument from x: the activation's result is neither read nor has to be kept for it.
+function fuseBatchNormGrad(program: Lowered): Lowered {
+  const reads = countReads(program)
+  const at = new Map(program.nodes.flatMap((node, i) => node.outputs.map((output) => [output, i] as const)))
+  const merged = new Set<Node>()
+  const nodes = program.nodes.map((node) => {
+    if (node.op.name !== 'batchNormGrad') return node
+    const [g, x, gamma, mean, variance] = node.inputs as [Tensor, Tensor, Tensor, Tensor, Tensor]
+    const derivative = program.nodes[at.get(g) ?? -1]
+    const activation = derivative?.inputs[1]?.node
+    const [norm, slope] = [activation?.inputs[0]?.node, activation?.attrs.slope ?? 0]
+    if (!derivative || !activation || norm?.op.name !== 'batchNorm' || reads.get(g) !== 1 || program.placed.has(g))
+      return node
+    const known = derivative.op.name === 'reluGrad' || (derivative.op.name === 'leakyReluGrad' && slope > 0)
+    const [, mean2, variance2] = norm.outputs
+    const beta = norm.inputs[2] as Tensor
+    const same = norm.inputs[0] === x && norm.inputs[1] === gamma && mean2 === mean && variance2 === variance
+    if (!known || !same || norm.outputs[0] !== activation.inputs[0] || norm.attrs.eps !== node.attrs.eps) return node
+    const inputs = [derivative.inputs[0] as Tensor, x, gamma, mean, variance, beta]
+    merged.add(derivative)
+    return { ...node, inputs, attrs: { ...node.attrs, slope } }
+  })
+  return dropUnused({ ...program, nodes: nodes.filter((node) => !merged.has(node)) })
+}
+
+const passes = {
+  foldConstants,
+  fuseBias,
+  fuseBatchNormGrad,
+  fuseActivation,
+  fuseActivationGrad,
+  fuseBiasGrad,
+} satisfies Record<string, Pass>
 
 export type PassName = keyof typeof passes
 export const passNames = Object.keys(passes) as PassName[]
