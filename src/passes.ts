@@ -1,7 +1,7 @@
 // From a recorded graph to the list of nodes that is planned and encoded. `lower` does what every program needs: it
 // advances step states first, finds the places that outputs and gradients must have, and drops what nobody reads. The
 // passes after it only make the program faster; each can be switched off by name, and none changes what is computed (only
-// fuseBiasGrad its rounding).
+// foldBatchNorm and fuseBiasGrad its rounding).
 
 import { expected } from './errors.js'
 import type { Epilogue, GradientBuffer, GradientPart, Graph, Node } from './graph.js'
@@ -165,7 +165,8 @@ const fuseActivation = fuser((op) => activations.includes(op.name))
 const fuseActivationGrad = fuser((op) => op.epilogue && op.name.endsWith('Grad'))
 
 const maxEpilogues = 4
-const hosts = ['matmul', 'conv2d', 'conv2dInputGrad', 'batchNorm', 'batchNormInference']
+const products = ['matmul', 'conv2d', 'conv2dInputGrad']
+const hosts = [...products, 'batchNorm', 'batchNormInference']
 
 // Applies an elementwise op that alone reads the result of a matrix product, convolution or batch norm to that result
 // before it is stored.
@@ -271,6 +272,48 @@ function countReads(program: Lowered): Map<Tensor, number> {
   return reads
 }
 
+// Batch norm by given statistics on the result of a product or convolution becomes a gain and a shift of its channels,
+// applied before that result is stored. Both are computed from the parameters in every run. It rounds differently.
+function foldBatchNorm(program: Lowered): Lowered {
+  const reads = countReads(program)
+  const nodes: Node[] = []
+  for (const node of program.nodes) {
+    const [x, gamma, beta, mean, variance] = node.inputs as [Tensor, Tensor, Tensor, Tensor, Tensor]
+    const at = nodes.findLastIndex(({ outputs }) => outputs[0] === x)
+    const host = nodes[at]
+    const foldable =
+      node.op.name === 'batchNormInference' &&
+      host &&
+      products.includes(host.op.name) &&
+      host.epilogues.length + node.epilogues.length <= maxEpilogues - 2 &&
+      reads.get(x) === 1 &&
+      !program.placed.has(x) &&
+      !nodes.slice(at + 1).some(({ effect }) => effect)
+    if (!foldable) {
+      nodes.push(node)
+      continue
+    }
+    nodes.splice(at, 1)
+    const apply = (name: string, inputs: readonly Tensor[], attrs: Node['attrs'] = {}): Tensor => {
+      const row = made(name, inputs, undefined, attrs)
+      const { site } = node
+      const outputs = [new Tensor((inputs[0] as Tensor).shape, 'float32', { node: row })]
+      nodes.push({ ...row, site, outputs })
+      return outputs[0] as Tensor
+    }
+    const spread = apply('scale', [variance], { factor: 1, offset: node.attrs.eps as number })
+    const gain = apply('div', [gamma, apply('sqrt', [spread])])
+    const shift = apply('sub', [beta, apply('mul', [mean, gain])])
+    const affine = [
+      { op: opTable().get('mul') as Op, operand: gain, attr: 0 },
+      { op: opTable().get('add') as Op, operand: shift, attr: 0 },
+    ]
+    const epilogues = [...host.epilogues, ...affine, ...node.epilogues]
+    nodes.push({ ...host, outputs: node.outputs, epilogues })
+  }
+  return { ...program, nodes }
+}
+
 // Takes the gradient of relu or leakyRelu into the gradient of the batch norm before it, which finds the sign of the
 // activation's argument from x: the activation's result is neither read nor has to be kept for it.
 function fuseBatchNormGrad(program: Lowered): Lowered {
@@ -300,6 +343,7 @@ function fuseBatchNormGrad(program: Lowered): Lowered {
 const passes = {
   foldConstants,
   fuseBias,
+  foldBatchNorm,
   fuseBatchNormGrad,
   fuseActivation,
   fuseActivationGrad,

@@ -828,7 +828,44 @@ const inference = (...operands: Nd[]): Exact =>
     ...operands,
   )
 
+const folded: Case[] = (
+  [
+    [5, 9, 17],
+    [67, 65, 130],
+  ] as [number, number, number][]
+).map(([n, from, to]) =>
+  row({
+    op: 'batchNormInference',
+    name: `of a product, then relu [${n}, ${from}] to ${to}`,
+    inputs: [
+      normal([n, from]),
+      normal([from, to]),
+      normal([to]),
+      positive([to]),
+      normal([to]),
+      normal([to]),
+      positive([to]),
+    ],
+    build: ([x, w, bias, ...operands]) => {
+      const [gamma, beta, mean, variance] = operands as [Tensor, Tensor, Tensor, Tensor]
+      const y = ops.batchNormInference(ops.add(ops.matmul(x!, w!), bias!), gamma, beta, mean, variance, eps)
+      return ops.stopGradient(ops.relu(y))
+    },
+    oracle: (x, w, bias, gamma, beta, mean, variance) => {
+      const sum = plusRow(product(x, w), bias)
+      const values = inference(asNd([n, to], sum), gamma, beta, mean, variance)
+      const terms = inference(asNd([n, to], { ...sum, values: sum.terms }), gamma, beta, mean, variance)
+      return after({ values: values.values, terms: terms.terms }, (v) => Math.max(0, v))
+    },
+    K: from + 4,
+    gradient: { none: 'it would read the product again, and nothing were folded', asking: 'gives zeros' },
+    fuses: ['add', 'mul', 'relu'],
+    passesRound: true,
+  }),
+)
+
 const norm: Case[] = [
+  ...folded,
   ...channelShapes.flatMap((shape) => {
     const c: Shape = shape.slice(-1)
     const rows = sizeOf(shape) / c[0]!
