@@ -1,7 +1,7 @@
 // From a recorded graph to the list of nodes that is planned and encoded. `lower` does what every program needs: it
 // advances step states first, finds the places that outputs and gradients must have, and drops what nobody reads. The
 // passes after it only make the program faster; each can be switched off by name, and none changes what is computed (only
-// fuseBiasGrad its rounding).
+// foldBatchNorm and fuseBiasGrad its rounding).
 
 import { expected } from './errors.js'
 import type { Epilogue, GradientBuffer, GradientPart, Graph, Node } from './graph.js'
@@ -165,38 +165,47 @@ const fuseActivation = fuser((op) => activations.includes(op.name))
 const fuseActivationGrad = fuser((op) => op.epilogue && op.name.endsWith('Grad'))
 
 const maxEpilogues = 4
-const hosts = ['matmul', 'conv2d', 'conv2dInputGrad']
+const products = ['matmul', 'conv2d', 'conv2dInputGrad']
+const hosts = [...products, 'batchNorm', 'batchNormInference']
 
-// Moves an elementwise op that alone reads the result of a matrix product or convolution onto that result.
+// Applies an elementwise op that alone reads the result of a matrix product, convolution or batch norm to that result
+// before it is stored.
 function fuser(accepts: (op: Op) => boolean): Pass {
   return (program) => {
     const reads = countReads(program)
     const producer = new Map<Tensor, number>()
     const nodes: (Node | undefined)[] = []
     for (const node of program.nodes) {
-      const fused = accepts(node.op) ? tryFuse(node) : undefined
-      const kept = fused ?? node
-      for (const output of kept.outputs) if (!kept.effect) producer.set(output, nodes.length)
-      nodes.push(kept)
+      if (accepts(node.op) && fused(node)) continue
+      for (const output of node.outputs) if (!node.effect) producer.set(output, nodes.length)
+      nodes.push(node)
     }
     return { ...program, nodes: nodes.filter((node) => node !== undefined) }
 
-    function tryFuse(node: Node): Node | undefined {
+    function fused(node: Node): boolean {
       for (const [position, input] of node.inputs.entries()) {
         const at = producer.get(input)
         const host = at === undefined ? undefined : nodes[at]
         if (at === undefined || !host || !hosts.includes(host.op.name) || host.epilogues.length === maxEpilogues)
           continue
-        if (reads.get(input) !== 1 || program.placed.has(input) || (position !== 0 && node.op.name !== 'add')) continue
+        if (host.outputs[0] !== input || reads.get(input) !== 1 || program.placed.has(input)) continue
+        if (position !== 0 && node.op.name !== 'add') continue
         const operand = node.inputs[1 - position]
         if (operand && !fits(operand, input)) continue
-        // The product moves down to where its epilogue stands; nothing in between may change what it reads.
-        if (nodes.slice(at + 1).some((between) => between?.effect)) continue
+        // With an operand the host may have to wait for it: it moves down to where its epilogue stands. Nothing in
+        // between may change what it reads, or read what else it makes.
+        const between = nodes.slice(at + 1)
+        const moves = operand !== undefined
+        if (moves && (host.outputs.length > 1 || between.some((other) => other?.effect))) continue
         const epilogue: Epilogue = { op: node.op, operand, attr: (node.attrs[node.op.attrs[0] ?? ''] as number) ?? 0 }
+        const outputs = [...node.outputs, ...host.outputs.slice(1)]
+        const to = moves ? nodes.push(undefined) - 1 : at
         nodes[at] = undefined
-        return { ...host, outputs: node.outputs, epilogues: [...host.epilogues, epilogue] }
+        nodes[to] = { ...host, outputs, epilogues: [...host.epilogues, epilogue] }
+        for (const output of outputs) producer.set(output, to)
+        return true
       }
-      return undefined
+      return false
     }
   }
 }
@@ -263,10 +272,83 @@ function countReads(program: Lowered): Map<Tensor, number> {
   return reads
 }
 
-const passes = { foldConstants, fuseBias, fuseActivation, fuseActivationGrad, fuseBiasGrad } satisfies Record<
-  string,
-  Pass
->
+// Batch norm by given statistics on the result of a product or convolution becomes a gain and a shift of its channels,
+// applied before that result is stored. Both are computed from the parameters in every run. It rounds differently.
+function foldBatchNorm(program: Lowered): Lowered {
+  const reads = countReads(program)
+  const nodes: Node[] = []
+  for (const node of program.nodes) {
+    const [x, gamma, beta, mean, variance] = node.inputs as [Tensor, Tensor, Tensor, Tensor, Tensor]
+    const at = nodes.findLastIndex(({ outputs }) => outputs[0] === x)
+    const host = nodes[at]
+    const foldable =
+      node.op.name === 'batchNormInference' &&
+      host &&
+      products.includes(host.op.name) &&
+      host.epilogues.length + node.epilogues.length <= maxEpilogues - 2 &&
+      reads.get(x) === 1 &&
+      !program.placed.has(x) &&
+      !nodes.slice(at + 1).some(({ effect }) => effect)
+    if (!foldable) {
+      nodes.push(node)
+      continue
+    }
+    nodes.splice(at, 1)
+    const apply = (name: string, inputs: readonly Tensor[], attrs: Node['attrs'] = {}): Tensor => {
+      const row = made(name, inputs, undefined, attrs)
+      const { site } = node
+      const outputs = [new Tensor((inputs[0] as Tensor).shape, 'float32', { node: row })]
+      nodes.push({ ...row, site, outputs })
+      return outputs[0] as Tensor
+    }
+    const spread = apply('scale', [variance], { factor: 1, offset: node.attrs.eps as number })
+    const gain = apply('div', [gamma, apply('sqrt', [spread])])
+    const shift = apply('sub', [beta, apply('mul', [mean, gain])])
+    const affine = [
+      { op: opTable().get('mul') as Op, operand: gain, attr: 0 },
+      { op: opTable().get('add') as Op, operand: shift, attr: 0 },
+    ]
+    const epilogues = [...host.epilogues, ...affine, ...node.epilogues]
+    nodes.push({ ...host, outputs: node.outputs, epilogues })
+  }
+  return { ...program, nodes }
+}
+
+// Takes the gradient of relu or leakyRelu into the gradient of the batch norm before it, which finds the sign of the
+// activation's argument from x: the activation's result is neither read nor has to be kept for it.
+function fuseBatchNormGrad(program: Lowered): Lowered {
+  const reads = countReads(program)
+  const at = new Map(program.nodes.flatMap((node, i) => node.outputs.map((output) => [output, i] as const)))
+  const merged = new Set<Node>()
+  const nodes = program.nodes.map((node) => {
+    if (node.op.name !== 'batchNormGrad') return node
+    const [g, x, gamma, mean, variance] = node.inputs as [Tensor, Tensor, Tensor, Tensor, Tensor]
+    const derivative = program.nodes[at.get(g) ?? -1]
+    const activation = derivative?.inputs[1]?.node
+    const [norm, slope] = [activation?.inputs[0]?.node, activation?.attrs.slope ?? 0]
+    if (!derivative || !activation || norm?.op.name !== 'batchNorm' || reads.get(g) !== 1 || program.placed.has(g))
+      return node
+    const known = derivative.op.name === 'reluGrad' || (derivative.op.name === 'leakyReluGrad' && slope > 0)
+    const [, mean2, variance2] = norm.outputs
+    const beta = norm.inputs[2] as Tensor
+    const same = norm.inputs[0] === x && norm.inputs[1] === gamma && mean2 === mean && variance2 === variance
+    if (!known || !same || norm.outputs[0] !== activation.inputs[0] || norm.attrs.eps !== node.attrs.eps) return node
+    const inputs = [derivative.inputs[0] as Tensor, x, gamma, mean, variance, beta]
+    merged.add(derivative)
+    return { ...node, inputs, attrs: { ...node.attrs, slope } }
+  })
+  return dropUnused({ ...program, nodes: nodes.filter((node) => !merged.has(node)) })
+}
+
+const passes = {
+  foldConstants,
+  fuseBias,
+  foldBatchNorm,
+  fuseBatchNormGrad,
+  fuseActivation,
+  fuseActivationGrad,
+  fuseBiasGrad,
+} satisfies Record<string, Pass>
 
 export type PassName = keyof typeof passes
 export const passNames = Object.keys(passes) as PassName[]

@@ -109,7 +109,8 @@ function lifetimes(
       if (!planned(output)) continue
       // Without packing every value lives as long as the step, so none can share with another.
       const [from, to] = mode === 'packed' ? [i, lastUse.get(output) ?? i] : [0, nodes.length]
-      const reused = mode === 'packed' && node.op.inPlace ? dyingInput(node, output, i) : undefined
+      const inPlace = mode === 'packed' && node.op.inPlace && output === node.outputs[0]
+      const reused = inPlace ? dyingInput(node, output, i) : undefined
       if (reused) reused.to = to
       blocks.set(output, reused ?? { bytes: bytes(output), from, to, offset: 0 })
     }

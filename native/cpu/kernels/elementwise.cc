@@ -37,7 +37,6 @@ template <OpCode code>
 GL_SIMD Vec binary(Vec a, Vec b, float attr) {
   const Vec one = set1(1.0f), zero = set1(0.0f);
   if constexpr (code == OpCode::sub) return a - b;
-  if constexpr (code == OpCode::mul) return a * b;
   if constexpr (code == OpCode::div) return a / b;
   if constexpr (code == OpCode::maximum) return maxOrNan(a, b);
   if constexpr (code == OpCode::minimum) return minOrNan(a, b);
