@@ -11,7 +11,7 @@ import { damaged, type Failure, loadError, notFound, refused } from './loadFailu
 import { type Platform, platform } from './platform.js'
 
 /** The interface that this code speaks: kAbiVersion of native/abi.h. */
-export const abi = 2
+export const abi = 3
 
 export interface NativeOp {
   readonly name: string
@@ -71,8 +71,10 @@ export interface Addon {
   readonly compiler: string
   ops(): NativeOp[]
   layout(): Record<string, number>
-  machine(): { cpu: string; cores: number; isas: string[] }
-  open(backend: 'cpu' | 'ref', threads: number, isa: string): NativeDevice
+  /** `root`: reads the files of another root, for tests. */
+  machine(root?: string): { cpu: string; cores: number; memory: number; isas: string[] }
+  /** `cores`: as if the process might use so many, for tests. */
+  open(backend: 'cpu' | 'ref', threads: number, isa: string, cores?: number): NativeDevice
 }
 
 /** What the addon attaches to the error of a failed step. */

@@ -47,26 +47,30 @@ Napi::Value layout(const Napi::CallbackInfo &info) {
   return sizes;
 }
 
+// machine(root = ''): as far as it can be read from files, those below another root, for tests.
 Napi::Value machine(const Napi::CallbackInfo &info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    const Machine machine = readMachine();
+    const Machine machine = readMachine(info[0].IsUndefined() ? "" : toString(info[0], "root"));
     Napi::Object result = Napi::Object::New(info.Env());
     result.Set("cpu", machine.cpu);
     result.Set("cores", machine.cores);
+    result.Set("memory", static_cast<double>(machine.memory));
     result.Set("isas", toStrings(info.Env(), machine.isas));
     return result;
   });
 }
 
-// open(backend: 'cpu' | 'ref', threads, isa): threads 0 for all cores this process may use, isa '' for the best.
+// open(backend: 'cpu' | 'ref', threads, isa, cores = 0): threads 0 for all cores, isa '' for the best, cores 0 for
+// those this process may use.
 Napi::Value open(const Napi::CallbackInfo &info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const std::string name = toString(info[0], "backend");
-    int32_t threads = static_cast<int32_t>(toInteger(info[1], "threads", 0, 1024));
+    const auto threads = static_cast<int32_t>(toInteger(info[1], "threads", 0, 1024));
     const std::string isa = toString(info[2], "isa");
     if (name != "cpu" && name != "ref") rejectArgument("unknown backend \"" + name + "\", expected \"cpu\" or \"ref\"");
-    if (threads == 0) threads = readMachine().cores;
-    auto host = Host::create(info.Env(), Device::open(name == "cpu" ? cpu::backend : ref::backend, threads, isa));
+    const auto cores = info[3].IsUndefined() ? 0 : static_cast<int32_t>(toInteger(info[3], "cores", 0, 1024));
+    auto host =
+        Host::create(info.Env(), Device::open(name == "cpu" ? cpu::backend : ref::backend, threads, isa, cores));
     return NativeDevice::create(info.Env(), Environment::of(info.Env()).device, std::move(host));
   });
 }

@@ -25,14 +25,15 @@ uint64_t memoryLimitOf(const Backend &backend) {
 
 }  // namespace
 
-std::shared_ptr<Device> Device::open(const Backend &backend, int32_t threads, const std::string &isa) {
+std::shared_ptr<Device> Device::open(const Backend &backend, int32_t threads, const std::string &isa, int32_t cores) {
   if (backend.abi != kAbiVersion) {
     throw Error(ErrorCode::backend, std::string("backend ") + backend.name + " has version " +
                                         std::to_string(backend.abi) + ", expected " + std::to_string(kAbiVersion));
   }
   DeviceOptions options{};
   ErrorText error{};
-  options.threads = threads;
+  options.cores = cores > 0 ? cores : readMachine().cores;
+  options.threads = threads > 0 ? threads : options.cores;
   if (isa.size() >= sizeof options.isa) throw Error(ErrorCode::argument, "unknown instruction set \"" + isa + "\"");
   std::memcpy(options.isa, isa.c_str(), isa.size());
   void *handle = backend.open(&options, &error);

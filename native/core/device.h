@@ -39,8 +39,9 @@ struct Run {
 
 class Device : public std::enable_shared_from_this<Device> {
  public:
-  // threads 0: as many as the process may use; isa "": the best of the machine. Throws Error (backend).
-  static std::shared_ptr<Device> open(const Backend &backend, int32_t threads, const std::string &isa);
+  // threads 0: as many as the process may use; isa "": the best of the machine; cores 0: those that the process may
+  // use. Throws Error (backend).
+  static std::shared_ptr<Device> open(const Backend &backend, int32_t threads, const std::string &isa, int32_t cores);
   ~Device();
   Device(const Device &) = delete;
 

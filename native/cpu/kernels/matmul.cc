@@ -125,6 +125,7 @@ bool planMatmul(const Op &op, KernelPlan &plan) {
     addPhase(plan, packB, ceilDiv(s.n, kTileCols) * ceilDiv(s.k, kPackedSlice), width * k * 0.15);
   }
   addPhase(plan, multiplyBlocks, s.tiles * s.blocks, m * width * k / kMultiplyAddsPerNs);
+  if (s.blocks == 1) byRows(plan, s.m, 0, (s.transposeA ? 0 : inputBit(0)) | outputBit(0));
   return true;
 }
 

@@ -194,9 +194,12 @@ static bool planTiles(const Op &op, KernelPlan &plan, int reads, RunFn sums, Run
   const Tiling t = tilingOf(op.in[0]);
   const double bytes = 4.0 * static_cast<double>(op.in[0].size);
   const double partials = 4.0 * static_cast<double>(t.tiles * 2 * t.c);
+  const uint32_t inputs = reads == 1 ? inputBit(0) : inputBit(0) | inputBit(1);
   onePhase(plan, "tiles", sums, t.tiles, streamTime(reads * bytes));
+  byRows(plan, t.rows, t.rowsPerTile, inputs);
   addPhase(plan, merge, ceilDiv(t.c, kLanes), streamTime(partials));
   addPhase(plan, result, t.tiles, streamTime((reads + 1) * bytes));
+  byRows(plan, t.rows, t.rowsPerTile, inputs | outputBit(0));
   plan.workspace = static_cast<size_t>(partials);
   plan.scratch = static_cast<size_t>(3 * t.c) * sizeof(float);
   return true;
@@ -220,18 +223,23 @@ bool planBatchNormInference(const Op &op, KernelPlan &plan) {
   if (!allF32(op) || op.in[0].size == 0) return false;
   const Tiling t = tilingOf(op.in[0]);
   onePhase(plan, "tiles", normalizeInference, t.tiles, streamTime(8.0 * static_cast<double>(op.in[0].size)));
+  byRows(plan, t.rows, t.rowsPerTile, inputBit(0) | outputBit(0));
   plan.scratch = static_cast<size_t>(t.c) * sizeof(float);
   return true;
 }
 
 bool planSoftmax(const Op &op, KernelPlan &plan) {
   if (!allF32(op) || op.in[0].size == 0) return false;
-  return onePhase(plan, "rows", runSoftmax, ceilDiv(op.in[0].rows(), rowsPerUnit(op)), rowTime(op.in[0]));
+  onePhase(plan, "rows", runSoftmax, ceilDiv(op.in[0].rows(), rowsPerUnit(op)), rowTime(op.in[0]));
+  byRows(plan, op.in[0].rows(), rowsPerUnit(op), inputBit(0) | outputBit(0));
+  return true;
 }
 
 bool planSoftmaxGrad(const Op &op, KernelPlan &plan) {
   if (!allF32(op) || op.in[0].size == 0) return false;
-  return onePhase(plan, "rows", runSoftmaxGrad, ceilDiv(op.in[0].rows(), rowsPerUnit(op)), rowTime(op.in[0]));
+  onePhase(plan, "rows", runSoftmaxGrad, ceilDiv(op.in[0].rows(), rowsPerUnit(op)), rowTime(op.in[0]));
+  byRows(plan, op.in[0].rows(), rowsPerUnit(op), inputBit(0) | inputBit(1) | outputBit(0));
+  return true;
 }
 
 }  // namespace gradline::cpu::GL_ISA

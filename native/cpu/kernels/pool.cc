@@ -17,6 +17,8 @@ struct Geometry {
 
   GL_INLINE int64_t rows() const { return n * oh; }  // of windows, over all images
   GL_INLINE int64_t units() const { return ceilDiv(rows(), rowsPerUnit); }
+  // Row oy of the windows meets just the rows [oy * strideH, (oy + 1) * strideH) of x.
+  GL_INLINE bool ownRows() const { return padTop == 0 && kernelH <= strideH && oh * strideH == h; }
   GL_INLINE bool overlapping() const { return kernelH > strideH || kernelW > strideW; }
   // Every element of x lies in exactly one window, so backward need not clear dx.
   GL_INLINE bool tiling() const {
@@ -161,15 +163,25 @@ template <Kind kind>
 bool planForward(const Op &op, KernelPlan &plan) {
   if (!allF32(op) || op.in[0].size == 0) return false;
   const Geometry g = geometryOf(op, op.in[0], op.out[0]);
-  return onePhase(plan, "channels", runForward<kind>, g.units(), timeOf(g, 1.25));
+  onePhase(plan, "channels", runForward<kind>, g.units(), timeOf(g, 1.25));
+  byRows(plan, g.rows(), g.rowsPerUnit, (g.ownRows() ? inputBit(0) : 0) | outputBit(0));
+  return true;
 }
 
 template <Kind kind>
 bool planBackward(const Op &op, KernelPlan &plan) {
   if (!allF32(op) || op.in[0].size == 0 || op.out[0].size == 0) return false;
   const Geometry g = backwardGeometry<kind>(op);
-  if (g.overlapping()) return onePhase(plan, "channels, images", runBackwardImages<kind>, g.n, timeOf(g, 3));
-  return onePhase(plan, "channels", runBackwardRows<kind>, g.units(), timeOf(g, 2.5));
+  const uint32_t ofWindows = kind == Kind::max ? inputBit(0) | inputBit(2) : inputBit(0);
+  const uint32_t ofPixels = kind == Kind::max ? inputBit(1) | outputBit(0) : outputBit(0);
+  if (g.overlapping()) {
+    onePhase(plan, "channels, images", runBackwardImages<kind>, g.n, timeOf(g, 3));
+    byRows(plan, g.n, 1, ofWindows | ofPixels);
+  } else {
+    onePhase(plan, "channels", runBackwardRows<kind>, g.units(), timeOf(g, 2.5));
+    byRows(plan, g.rows(), g.rowsPerUnit, ofWindows | (g.ownRows() ? ofPixels : 0));
+  }
+  return true;
 }
 
 }  // namespace
