@@ -1,7 +1,9 @@
 // matmul: [m, k] x [k, n] -> [m, n], either operand read transposed, with epilogues and, where asked for, the sums over
 // k of B. This file holds the blocking: which product the tiles form, what is packed, and how the work is cut into
-// units. How tiles sum and finish stands in gemm/tile.h, products with few columns in gemm/dots.h.
+// units. How tiles sum and finish stands in gemm/tile.h; products with few columns stand in gemm/dots.h, those with
+// short sums in gemm/short.h.
 #include "../gemm/dots.h"
+#include "../gemm/short.h"
 #include "columns.h"
 
 namespace gradline::cpu::GL_ISA {
@@ -16,12 +18,13 @@ struct Side {
 struct MatmulShape {
   int64_t m, n, k;
   bool transposeB;
-  bool dots;  // in gemm/dots.h; nothing below counts then but `pack`: B is copied to lie along k
+  bool shortSums;  // in gemm/short.h; of the rest only `right` counts then
+  bool dots;       // in gemm/dots.h; nothing below counts then but `pack`: B is copied to lie along k
   bool flip;
   int64_t rows, cols;
   Side left, right;
   bool pack;       // right is copied into panels of kTileCols, a slice of a column block at a time
-  bool copy;       // a tile's rows of left are copied
+  bool copy;       // of left, a slice of a tile's rows at a time
   int64_t slice;   // length of the pieces that the sum over k is cut into
   int64_t tiles;   // of rows
   int64_t panels;  // of columns
@@ -34,12 +37,15 @@ constexpr int64_t kSlice = 512;
 constexpr int64_t kWidestBlock = 256 / kTileCols;  // panels
 constexpr int64_t kEnoughUnits = 16;
 // Rows a multiple of 4 KB apart compete for the same few lines of a cache. Then packing pays although the side could be
-// read where it lies: it lifts a product of 1024 x 1024 matrices by 3 % (16 lanes) and 40 % (8 lanes).
+// read where it lies: it lifts a product of 1024 x 1024 matrices by 3 % (16 lanes) and 40 % (8 lanes). Of the left side
+// this holds for 8 lanes only: with 16 a tile uses nearly all of each line it meets, and a copy costs that product 7 %.
 constexpr int64_t kLongRow = 1024;
 constexpr int64_t kTilesWorthPacking = 8;
+constexpr int64_t kStepsOfTile = 8;    // of the sum that starting and storing a tile take as long as
 constexpr int64_t kMostDots = 14;      // columns
 constexpr int64_t kShortestDot = 64;   // below, adding up the lanes costs more than empty ones
 constexpr int64_t kRowsOfDots = 16;    // of a unit
+constexpr int64_t kRowsOfShort = 32;   // of a unit
 constexpr int64_t kShortestFlip = 64;  // of the sum: below, writing tiles transposed costs more than packing B does
 
 static MatmulShape shapeOf(const Op &op) {
@@ -54,12 +60,15 @@ static MatmulShape shapeOf(const Op &op) {
     s.pack = !s.transposeB;
     return s;
   }
+  const Side a = transposeA ? Side{1, s.m} : Side{s.k, 1}, b = s.transposeB ? Side{s.k, 1} : Side{1, s.n};
+  s.right = b;
+  s.shortSums = !transposeA && s.k > 0 && s.k <= kMostShort && s.n > kLanes;
+  if (s.shortSums) return s;
   // Flipped, the columns of a short C^T fill a tile where those of C left most of one empty; and of a product that
   // needs packing, the smaller side is packed.
   const bool thin = transposeA && !s.transposeB && s.n <= kMostDots && s.n < s.m;
   const bool cheaper = !transposeA && s.transposeB && s.m < s.n && s.k >= kShortestFlip;
   s.flip = thin || cheaper;
-  const Side a = transposeA ? Side{1, s.m} : Side{s.k, 1}, b = s.transposeB ? Side{s.k, 1} : Side{1, s.n};
   s.left = s.flip ? b : a;
   s.right = s.flip ? a : b;
   s.rows = s.flip ? s.n : s.m;
@@ -116,6 +125,30 @@ GL_SIMD void sumColumns(const Op &op, const MatmulShape &s, int64_t k0, int64_t 
     float sum = 0;
     for (int64_t p = 0; p < depth; p++) sum += b[j * s.k + k0 + p];
     db[j] = k0 > 0 ? db[j] + sum : sum;
+  }
+}
+
+// A unit is kRowsOfShort rows of a panel of C; unit u is piece u % pieces of panel u / pieces.
+static void multiplyShort(const Op &op, int64_t begin, int64_t end, void *) {
+  const MatmulShape s = shapeOf(op);
+  const int64_t pieces = ceilDiv(s.m, kRowsOfShort);
+  float panel[kMostShort * kTileCols] = {};
+  for (int64_t u = begin; u < end; u++) {
+    const int64_t col = u / pieces * kTileCols, row = u % pieces * kRowsOfShort;
+    ShortArgs args;
+    args.a = op.in[0].as<float>() + row * s.k;
+    args.lda = s.k;
+    args.b = panel;
+    args.rows = smaller(kRowsOfShort, s.m - row);
+    args.cols = smaller(kTileCols, s.n - col);
+    args.c = op.out[0].as<float>() + row * s.n + col;
+    args.ldc = s.n;
+    if (row == 0 || u == begin) packPanels(s.right, op.in[1].as<float>() + col * s.right.row, s.k, args.cols, panel);
+    if (row == 0 && op.outputs > 1) sumColumns(op, s, 0, s.k, col, col + args.cols);
+    kShort.kernel[s.k - 1](args);
+    int64_t rowC[kRowsOfShort];
+    for (int64_t r = 0; r < args.rows; r++) rowC[r] = (row + r) * s.n;
+    finishTile(op, rowC, args.rows, col, args.cols);
   }
 }
 
@@ -204,9 +237,14 @@ bool planMatmul(const Op &op, KernelPlan &plan) {
     plan.scratch = sizeof(float) * static_cast<size_t>(s.pack ? s.k * s.n : 0);
     return true;
   }
+  if (s.shortSums) {
+    onePhase(plan, "matmul", multiplyShort, ceilDiv(s.m, kRowsOfShort) * ceilDiv(s.n, kTileCols),
+             static_cast<double>(s.m * s.n * (s.k + kStepsOfTile)) / kMultiplyAddsPerNs);
+    return true;
+  }
   const double width = static_cast<double>(ceilDiv(s.cols, kLanes) * kLanes);
   onePhase(plan, "matmul", multiplyBlocks, s.tiles * s.blocks,
-           static_cast<double>(s.rows * s.k) * width / kMultiplyAddsPerNs);
+           static_cast<double>(s.rows * (s.k + kStepsOfTile)) * width / kMultiplyAddsPerNs);
   plan.scratch = sizeof(float) * static_cast<size_t>(panelFloats(s) + tileFloats(s));
   return true;
 }
