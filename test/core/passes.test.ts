@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { assign, grad, ops, record, type Tensor, variable } from '../../src/index.js'
 import { addon } from '../../src/native.js'
-import { type PassName, passNames } from '../../src/passes.js'
+import { type PassName, passNames } from '../../src/passes/index.js'
 import { layoutOf } from '../native/bytes.js'
 
 type Fn = (inputs: Record<string, Tensor>) => Tensor | Tensor[]
