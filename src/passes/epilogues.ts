@@ -1,5 +1,5 @@
 // Epilogues: biases, activations and the derivatives of activations are applied to the result of the op before them
-// (a product, batch norm) while it is in registers or a cache. Bits stay as they were.
+// (a product, batch norm, the derivative of a pool) while it is in registers or a cache. Bits stay as they were.
 
 import type { Epilogue, Node } from '../graph.js'
 import type { Op } from '../op.js'
@@ -15,7 +15,7 @@ export const fuseActivationGrad = fuser((op) => op.epilogue && op.name.endsWith(
 export const maxEpilogues = 4
 /** Matrix products and what is computed as one. */
 export const products = ['matmul', 'conv2d', 'conv2dInputGrad']
-const hosts = [...products, 'batchNorm', 'batchNormInference']
+const hosts = [...products, 'batchNorm', 'batchNormInference', 'maxPool2dGrad', 'avgPool2dGrad']
 
 // Applies an elementwise op that alone reads the result of a host to that result before it is stored.
 function fuser(accepts: (op: Op) => boolean): Pass {

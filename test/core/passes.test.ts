@@ -37,6 +37,14 @@ describe('fusion', () => {
     expect(opsOf(net, sizes, ['fuseActivationGrad'])).toContain('tanhGrad')
   })
 
+  it('moves the derivative of an activation onto the derivative of the pool behind it', () => {
+    for (const pool of ['maxPool2d', 'avgPool2d'] as const) {
+      const net: Fn = ({ x }) => grad(ops.sum(ops[pool](ops.relu(x!), 2)), [x!])
+      expect(opsOf(net, { x: [1, 4, 4, 3] })).toContain(`${pool}Grad|reluGrad`)
+      expect(opsOf(net, { x: [1, 4, 4, 3] }, ['fuseActivationGrad'])).toContain('reluGrad')
+    }
+  })
+
   it('makes the gradient of a bias beside that of its weights', () => {
     const both = (twoOutputs: boolean, without: readonly PassName[] = []) => {
       const layer: Fn = ({ x, w, b }) => grad(ops.sum(ops.tanh(ops.add(ops.matmul(x!, w!), b!))), [w!, b!])
