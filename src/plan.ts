@@ -3,7 +3,7 @@
 
 import { bytesOf, type Numerics } from './dtype.js'
 import type { GradientBuffer, Node } from './graph.js'
-import { type Lowered, operandsOf, storedAs } from './passes.js'
+import { type Lowered, operandsOf, storedAs } from './lower.js'
 import { sameShape } from './shape.js'
 import { alignment, type Region, type RegionKind, type Tensor, Variable } from './tensor.js'
 

@@ -225,6 +225,8 @@ bool takesEpilogues(OpCode code) {
     case OpCode::conv2dInputGrad:
     case OpCode::batchNorm:
     case OpCode::batchNormInference:
+    case OpCode::maxPool2dGrad:
+    case OpCode::avgPool2dGrad:
       return true;
     default:
       return false;

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { device } from '../../src/device.js'
 import { assign, grad, ops, read, record, type Tensor, tensor, variable } from '../../src/index.js'
-import { passNames } from '../../src/passes.js'
+import { passNames } from '../../src/passes/index.js'
 import type { ProgramOptions } from '../../src/program.js'
 import { fill, normal, positive } from './data.js'
 import { bitsDiffer, compute, everyDevice } from './harness.js'

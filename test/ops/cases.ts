@@ -671,6 +671,7 @@ const pools: Pool[] = [
   { x: [1, 1, 1, 1], kernel: [1, 1] },
   { x: [2, 6, 4, 3], kernel: [2, 2] },
   { x: [2, 7, 5, 17], kernel: [2, 2] },
+  { x: [3, 34, 36, 19], kernel: [2, 2] },
   { x: [1, 8, 9, 5], kernel: [3, 3], stride: [2, 2], padding: [1, 1] },
   { x: [1, 7, 7, 2], kernel: [3, 2], stride: [1, 1] },
   { x: [1, 9, 8, 3], kernel: [2, 3], stride: [3, 4] },
@@ -761,6 +762,47 @@ const pool: Case[] = pools.flatMap((given) => {
     ]),
   ]
 })
+
+// An activation before a pool: its derivative is applied to that of the pool before that is stored.
+const pooledActivation: Case[] = activations.flatMap(([name, call, f]) =>
+  [
+    { x: [2, 6, 4, 17], kernel: [2, 2], stride: [2, 2] },
+    { x: [2, 7, 5, 3], kernel: [2, 2], stride: [2, 2] },
+    { x: [2, 7, 5, 3], kernel: [3, 3], stride: [2, 2] },
+  ].flatMap(({ x, kernel, stride }) => {
+    const size: [number, number] = [kernel[0]!, kernel[1]!]
+    const steps: [number, number] = [stride[0]!, stride[1]!]
+    const length = (i: 0 | 1): number => Math.floor((x[1 + i]! - size[i]) / steps[i]) + 1
+    const y = [x[0]!, length(0), length(1), x[3]!]
+    const window: Window = { x, y, kernel: size, stride: steps, pad: [0, 0] }
+    const area = size[0] * size[1]
+    const both = { inputs: [normal(x)], K: 8 + area, gradientK: area, fuses: [`${name}Grad`] }
+    return [
+      row({
+        ...both,
+        op: 'maxPool2d',
+        name: `of ${name} ${label(x)} by ${size} stride ${steps}`,
+        build: ([image]) => ops.maxPool2d(call(image!), size, { stride: steps }),
+        oracle: (image) => {
+          const covered = windowsOf(window)
+          return table(y, (_, i) => Math.max(...covered[i]!.map((j) => f(image.data[j]!))))
+        },
+      }),
+      row({
+        ...both,
+        op: 'avgPool2d',
+        name: `of ${name} ${label(x)} by ${size} stride ${steps}`,
+        build: ([image]) => ops.avgPool2d(call(image!), size, { stride: steps }),
+        oracle: (image) =>
+          sums(y, (add) => {
+            windowsOf(window).forEach((covered, i) => {
+              for (const j of covered) add(i, f(image.data[j]!) / area)
+            })
+          }),
+      }),
+    ]
+  }),
+)
 
 const globalPool = row({
   op: 'avgPool2d',
@@ -1444,6 +1486,7 @@ export const cases: readonly Case[] = [
   ...conv,
   ...fusedConv,
   ...pool,
+  ...pooledActivation,
   globalPool,
   ...norm,
   ...move,

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { device, machine } from '../../src/device.js'
 import type { TypedArray } from '../../src/dtype.js'
 import { tensor } from '../../src/index.js'
-import { passNames } from '../../src/passes.js'
+import { passNames } from '../../src/passes/index.js'
 import {
   asNd,
   bitsDiffer,
