@@ -9,6 +9,7 @@ import { foldBatchNorm, fuseBatchNormGrad } from './batchNorm.js'
 import { fuseBiasGrad } from './biasGrad.js'
 import { fuseActivation, fuseActivationGrad, fuseBias } from './epilogues.js'
 import type { Pass } from './pass.js'
+import { recomputeBatchNorm } from './recompute.js'
 
 /** Constants computed from constants: the gradient of a mean is one number for all elements, known while recording. */
 function foldConstants(program: Lowered): Lowered {
@@ -37,6 +38,7 @@ const passes = {
   fuseActivation,
   fuseActivationGrad,
   fuseBiasGrad,
+  recomputeBatchNorm,
 } satisfies Record<string, Pass>
 
 export type PassName = keyof typeof passes
