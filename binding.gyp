@@ -1,6 +1,7 @@
 # The cuBLAS binding, build/Release/gradline_cublas.node: host C++ only, needs no CUDA header and no CUDA library to build.
 # Everything else is built by CMakeLists.txt. `npm run build` runs this file; npm itself never does ("gypfile": false).
-# -Wno-restrict as GCC 12 warns of its own strings. With -Dstandin=1 also the stand-in for the CUDA libraries that test/cublas runs on; it is in no package.
+# -Wno-restrict: GCC 12 warns of its own strings. With -Dstandin=1 also the stand-in for the CUDA libraries, on which
+# test/cublas runs; it is in no package.
 {
   "variables": {"standin%": 0},
   "conditions": [["standin==1", {"targets": [{
