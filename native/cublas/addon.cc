@@ -223,18 +223,19 @@ class Device : public Napi::ObjectWrap<Device> {
     p.alpha = fields.number("alpha", 1), p.beta = fields.number("beta", 0);
     g.alpha = static_cast<float>(p.alpha), g.beta = static_cast<float>(p.beta);
     g.batch = 1;
-    if (batched) {
-      g.batch = fields.integer("batch");
-      g.strideA = fields.integer("strideA", 0, rowsA * g.lda);
-      g.strideB = fields.integer("strideB", 0, rowsB * g.ldb);
-      g.strideC = fields.integer("strideC", 0, g.m * g.ldc);
-    }
     if (typed) {
       p.typeAB = kTypes[fields.choice("type", kTypeNames)];
       p.typeC = fields.has("typeC") ? kTypes[fields.choice("typeC", kTypeNames)] : p.typeAB;
       g.numerics = fields.choice("numerics", {"fp32", "tf32"}) ? GL_BLAS_TF32 : GL_BLAS_FP32;
     }
-    checkProduct(p);
+    checkProduct(p);  // sizes that are an int, before they are multiplied
+    if (batched) {
+      g.batch = fields.integer("batch");
+      g.strideA = fields.integer("strideA", 0, rowsA * g.lda);
+      g.strideB = fields.integer("strideB", 0, rowsB * g.ldb);
+      g.strideC = fields.integer("strideC", 0, g.m * g.ldc);
+      checkProduct(p);
+    }
     const size_t size = sizeOfType(p.typeAB);
     call.sizeC = sizeOfType(p.typeC);
     call.a = *place(fields, "a", spanOf(rowsA, columnsA, g.lda, g.strideA, g.batch), size);

@@ -67,6 +67,10 @@ void checkProduct(const Product &p) {
       fail("expected stride" + std::string(name) + " to be from " + std::to_string(least) + " to 2^40 but received " +
            std::to_string(stride));
     }
+    if (stride > 0 && g.batch > (int64_t{1} << 48) / stride) {
+      fail("a batch of " + std::to_string(g.batch) + " with stride" + name + " " + std::to_string(stride) +
+           " is larger than any memory");
+    }
   };
   matrix("A", g.transposeA ? g.k : g.m, g.transposeA ? g.m : g.k, g.lda, g.strideA, false);
   matrix("B", g.transposeB ? g.n : g.k, g.transposeB ? g.k : g.n, g.ldb, g.strideB, false);

@@ -47,6 +47,7 @@ size_t auxBytes(const EpilogueKind &kind, const GlGemm &g, int64_t auxStride, in
                                      std::to_string(auxStride));
   }
   const size_t elements = static_cast<size_t>(g.m) * auxStride;
+  if (elements > size_t{1} << 48) throw Failure(kInvalidValue, "aux would be larger than any memory");
   return kind.aux == 'm' ? elements / 8 : elements * sizeOfType(typeC);
 }
 
@@ -71,6 +72,11 @@ Plan::Plan(Queue &on, const Product &what, const GlPlanOptions &how)
     set<int32_t>(api.descSet, desc_, kDescTransB, g.transposeA ? kOpT : kOpN);
     set<uint32_t>(api.descSet, desc_, kDescEpilogue, epilogue.code);
     if (epilogue.aux) set<int64_t>(api.descSet, desc_, kDescAuxLd, how.auxStride);
+    // Until a run sets the addresses: the choice of an algorithm does not follow them, but looks whether they are
+    // there.
+    const auto anywhere = reinterpret_cast<const void *>(static_cast<uintptr_t>(kFullAlignment));
+    if (epilogue.vector) set<const void *>(api.descSet, desc_, kDescBiasPointer, anywhere);
+    if (epilogue.aux) set<const void *>(api.descSet, desc_, kDescAuxPointer, anywhere);
     left_ = layout(product.typeAB, g.transposeB ? g.n : g.k, g.transposeB ? g.k : g.n, g.ldb, g.strideB);
     right_ = layout(product.typeAB, g.transposeA ? g.k : g.m, g.transposeA ? g.m : g.k, g.lda, g.strideA);
     out_ = layout(product.typeC, g.m, g.n, g.ldc, g.strideC);
@@ -121,10 +127,6 @@ uint32_t Plan::alignment(const void *address) const {
 const std::vector<Heuristic> &Plan::candidates() {
   if (asked_) return candidates_;
   const Api &api = loaded().api;
-  // The addresses are not followed here, but that they are there decides which algorithms are offered.
-  const auto stand = reinterpret_cast<void *>(static_cast<uintptr_t>(kFullAlignment));
-  if (epilogue.vector) set<const void *>(api.descSet, desc_, kDescBiasPointer, stand);
-  if (epilogue.aux) set<const void *>(api.descSet, desc_, kDescAuxPointer, stand);
   Preference preference = nullptr;
   check(api.prefCreate(&preference), "cublasLtMatmulPreferenceCreate");
   const uint64_t limit = options.workspaceLimit;

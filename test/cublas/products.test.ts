@@ -302,6 +302,11 @@ describe.skipIf(!here)('cuBLAS by itself', () => {
         'batch to be 1',
       ],
       ['a batch that writes over itself', { batch: 2, strideC: 1 }, 'expected strideC to be from 8'],
+      [
+        'a batch beyond any memory',
+        { batch: 2 ** 31 - 1, strideA: 2 ** 40 },
+        'with strideA 1099511627776 is larger than any memory',
+      ],
       ['an algorithm below 0', { algorithm: -1 }, 'Expected an integer of at least 0 for algorithm'],
     ]
     it.each(wrong)('%s', (_, change, text) => {
