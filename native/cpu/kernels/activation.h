@@ -1,6 +1,7 @@
 // The ops that may follow another op (a product, batch norm, the derivative of a pool) as epilogues, as functions of
-// vectors: one per op, and the same chosen by code. elementwise.cc uses these very functions, and each result is isolated from the
-// arithmetic around it, so a fused and an unfused op give equal bits. It does not load, store or broadcast.
+// vectors: one per op, and the same chosen by code. elementwise.cc uses these very functions, and each result is
+// isolated from the arithmetic around it, so a fused and an unfused op give equal bits. It does not load, store or
+// broadcast.
 #pragma once
 #include "../simd.h"
 
