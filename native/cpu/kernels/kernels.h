@@ -38,6 +38,7 @@ bool planConcat(const Op &, KernelPlan &);
 bool planSlice(const Op &, KernelPlan &);
 bool planPad(const Op &, KernelPlan &);
 bool planGather(const Op &, KernelPlan &);
+bool planGatherGrad(const Op &, KernelPlan &);
 // loss.cc
 bool planSoftmaxCrossEntropy(const Op &, KernelPlan &);
 bool planSoftmaxCrossEntropyGrad(const Op &, KernelPlan &);

@@ -1,5 +1,5 @@
 // Ops that move elements: blocks as contiguous runs of bytes, transposes of two axes in 4x4 tiles, conversions to
-// float, and rows picked by index. Other permutations and conversions, and gatherGrad, are left to ref.
+// float, and rows picked by index or added at one. Other permutations and conversions are left to ref.
 #include "blocks.h"
 #include "grid.h"
 
@@ -193,6 +193,26 @@ void runGather(const Op &op, int64_t begin, int64_t end, void *) {
   }
 }
 
+// ---- gatherGrad: dy [n, inner], indices i32 [n] -> table [r, inner]. Whatever rows the indices name, columns share
+// the work evenly: a unit adds a block of columns of every row of dy, in order.
+
+constexpr int64_t kColumnBlock = 64;
+
+void addRows(const Op &op, int64_t begin, int64_t end, void *) {
+  const Tensor &dy = op.in[0], &indices = op.in[1], &table = op.out[0];
+  const int64_t inner = dy.size / indices.size, rows = table.dims[0];
+  const int64_t first = begin * kColumnBlock, columns = smaller(end * kColumnBlock, inner) - first;
+  const Vec factor = set1(static_cast<float>(op.attr[attr::gatherGrad::factor]));
+  for (int64_t i = 0; i < indices.size; i++) {
+    const int64_t row = indices.as<int32_t>()[i];
+    if (row < 0 || row >= rows) return report(op, Fault::indexOutOfRange, i, row, rows);
+    const float *from = dy.as<float>() + i * inner + first;
+    float *to = table.as<float>() + row * inner + first;
+    eachVec(columns, [&](int64_t j, int64_t count)
+                         GL_LAMBDA { store(to + j, load(to + j, count) + factor * load(from + j, count), count); });
+  }
+}
+
 }  // namespace
 
 bool planCopy(const Op &op, KernelPlan &plan) {
@@ -251,6 +271,14 @@ bool planGather(const Op &op, KernelPlan &plan) {
   onePhase(plan, "rows", runGather, ceilDiv(op.in[1].size, gatherRowsPerUnit(op)),
            streamTime(2 * totalBytes(op.out[0])));
   byRows(plan, op.in[1].size, gatherRowsPerUnit(op), inputBit(1) | outputBit(0));
+  return true;
+}
+
+bool planGatherGrad(const Op &op, KernelPlan &plan) {
+  const Tensor &dy = op.in[0];
+  if (op.fp64 || !isF32(dy) || dy.size == 0 || op.out[0].size == 0) return false;
+  onePhase(plan, "columns", clearOutput, ceilDiv(op.out[0].size * 4, kUnitBytes), streamTime(totalBytes(op.out[0])));
+  addPhase(plan, addRows, ceilDiv(dy.size / op.in[1].size, kColumnBlock), streamTime(3 * totalBytes(dy)));
   return true;
 }
 

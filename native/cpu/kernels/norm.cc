@@ -162,9 +162,10 @@ void writeGradient(const Op &op, int64_t begin, int64_t end, void *scratch) {
 int64_t rowsPerUnit(const Op &op) { return larger(1, kChunk / op.in[0].channels()); }
 
 void runSoftmax(const Op &op, int64_t begin, int64_t end, void *) {
-  const int64_t c = op.in[0].channels(), perUnit = rowsPerUnit(op), stop = smaller(end * perUnit, op.in[0].rows());
-  for (int64_t row = begin * perUnit; row < stop; row++)
-    softmaxRow(op.in[0].as<float>() + row * c, op.out[0].as<float>() + row * c, c);
+  const int64_t c = op.in[0].channels(), first = begin * rowsPerUnit(op);
+  softmaxRows(op.in[0].as<float>() + first * c, op.out[0].as<float>() + first * c,
+              smaller(end * rowsPerUnit(op), op.in[0].rows()) - first, c,
+              [](int64_t, int64_t, const float *, const float *) GL_LAMBDA {});
 }
 
 void runSoftmaxGrad(const Op &op, int64_t begin, int64_t end, void *) {

@@ -96,11 +96,8 @@ void runForward(const Op &op, int64_t begin, int64_t end, void *) {
              });
 }
 
-// The four elements of a window of quads(), from its first element on.
-struct Quad {
-  int64_t at[4];
-};
-GL_SIMD Quad quadOf(const Geometry &g) { return {{0, g.c, g.w * g.c, (g.w + 1) * g.c}}; }
+// Element i of a window of quads(), from its first element on.
+GL_SIMD int64_t quadStep(const Geometry &g, int i) { return (i / 2 * g.w + i % 2) * g.c; }
 
 // Calls visit(first element of x's window, first element of y's pixel) for rows [begin, end) of quads.
 template <class Visit>
@@ -112,7 +109,6 @@ GL_SIMD void eachQuad(const Geometry &g, int64_t begin, int64_t end, Visit visit
 template <Kind kind>
 void runForwardQuads(const Op &op, int64_t begin, int64_t end, void *) {
   const Geometry g = geometryOf(op, op.in[0], op.out[0]);
-  const Quad quad = quadOf(g);
   eachQuad(g, begin * g.rowsPerUnit, smaller(end * g.rowsPerUnit, g.rows()), [&](int64_t from, int64_t at) GL_LAMBDA {
     const float *x = op.in[0].as<float>() + from;
     float *y = op.out[0].as<float>() + at;
@@ -121,7 +117,7 @@ void runForwardQuads(const Op &op, int64_t begin, int64_t end, void *) {
       if constexpr (kind == Kind::average) value = value + 0.0f;
 #pragma GCC unroll 3
       for (int i = 1; i < 4; i++) {
-        const Vec element = load(x + quad.at[i] + channel, count);
+        const Vec element = load(x + quadStep(g, i) + channel, count);
         value = kind == Kind::max ? maxOrNan(value, element) : value + element;
       }
       store(y + channel, kind == Kind::max ? value : value * 0.25f, count);
@@ -228,9 +224,10 @@ GL_SIMD bool firstInRegisters(const Op &op) {
 template <Kind kind, OpCode first>
 void runBackwardQuads(const Op &op, int64_t begin, int64_t end, void *) {
   const Geometry g = backwardGeometry<kind>(op);
-  const Quad quad = quadOf(g);
   const int64_t top = begin * g.rowsPerUnit, bottom = smaller(end * g.rowsPerUnit, g.rows());
   const float attr = static_cast<float>(op.epilogue[0].attr);
+  // The derivative of an activation reads the very x that the pool read.
+  const bool readsX = kind == Kind::max && first != OpCode::copy && op.epilogue[0].operand.data == op.in[1].data;
   for (int64_t row = top; row < bottom; row += g.rowsPerUnit) {
     const int64_t stop = smaller(row + g.rowsPerUnit, bottom);
     eachQuad(g, row, stop, [&](int64_t to, int64_t at) GL_LAMBDA {
@@ -241,22 +238,25 @@ void runBackwardQuads(const Op &op, int64_t begin, int64_t end, void *) {
       float *dx = op.out[0].as<float>() + to;
       eachVec(g.c, [&](int64_t channel, int64_t count) GL_LAMBDA {
         const Vec share = kind == Kind::max ? load(dy + channel, count) : load(dy + channel, count) * 0.25f;
-        Vec value[4] = {share, share, share, share};
+        Vec value[4] = {share, share, share, share}, element[4] = {};
         if constexpr (kind == Kind::max) {
           const Vec largest = load(y + channel, count);
           IVec open = set1(-1);  // lanes whose largest element has not been met yet
 #pragma GCC unroll 4
           for (int i = 0; i < 4; i++) {
-            const IVec hit = wins(load(x + quad.at[i] + channel, count), largest) & open;
+            element[i] = load(x + quadStep(g, i) + channel, count);
+            const IVec hit = wins(element[i], largest) & open;
             open &= ~hit;
             value[i] = select(hit, share, set1(0.0f));
           }
         }
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++) {
-          if constexpr (first != OpCode::copy)
-            value[i] = activate<first>(value[i], load(operand + quad.at[i] + channel, count), attr);
-          store(dx + quad.at[i] + channel, value[i], count);
+          if constexpr (first != OpCode::copy) {
+            const Vec other = readsX ? element[i] : load(operand + quadStep(g, i) + channel, count);
+            value[i] = activate<first>(value[i], other, attr);
+          }
+          store(dx + quadStep(g, i) + channel, value[i], count);
         }
       });
     });

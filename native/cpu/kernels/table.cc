@@ -86,6 +86,8 @@ constexpr PlanFn planOf(OpCode code) {
       return planPad;
     case OpCode::gather:
       return planGather;
+    case OpCode::gatherGrad:
+      return planGatherGrad;
     case OpCode::softmaxCrossEntropy:
       return planSoftmaxCrossEntropy;
     case OpCode::softmaxCrossEntropyGrad:
