@@ -3,7 +3,7 @@
 // are CMakeLists.txt's.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -13,6 +13,7 @@ import { environment, toolsFor, version as zigVersion } from './zig.mjs'
 
 const require = createRequire(import.meta.url)
 const headers = dirname(require.resolve('node-api-headers/package.json'))
+export const include = [join(headers, 'include'), require('node-addon-api').include_dir]
 
 export const sha256 = (path) => createHash('sha256').update(readFileSync(path)).digest('hex')
 
@@ -29,7 +30,6 @@ export function compile(target) {
   const folder = `build-release/${target.name}`
   const tools = toolsFor(target)
   const env = { ...process.env, ...environment }
-  const include = [join(headers, 'include'), require('node-addon-api').include_dir]
   // No path of the building machine in the binary, and none of Zig's checks of a debug build.
   const flags = [`-ffile-prefix-map=${root}=`, '-fno-sanitize=all', '-g0']
   const link = ['-s']
@@ -69,7 +69,7 @@ export function compile(target) {
 }
 
 /** Says beside the binaries of a target from what and how they were made. */
-function writeProvenance(target, compiler, flags) {
+export function writeProvenance(target, compiler, flags) {
   const folder = join(root, 'npm', target.name)
   const files = filesOf(target).map((file) => {
     const path = join(folder, file)
@@ -86,24 +86,4 @@ function writeProvenance(target, compiler, flags) {
     files: Object.fromEntries(files),
   }
   writeFileSync(join(folder, 'provenance.json'), `${JSON.stringify(provenance, null, 2)}\n`)
-}
-
-/** The package for cards: takes the library that nvcc made, where it did, and compiles the binding of cuBLAS. */
-export function compileCuda(target) {
-  const library = target.from.map((path) => join(root, path)).find((path) => existsSync(path))
-  if (!library) return say(`${target.name}: left out, there is no ${target.from[0]} (npm run build -- cuda, with nvcc)`)
-  const folder = join(root, 'npm', target.name)
-  mkdirSync(folder, { recursive: true })
-  copyFileSync(library, join(folder, 'libgradline_cuda.so'))
-  const include = ['native', join(headers, 'include'), require('node-addon-api').include_dir]
-  const { cxx } = toolsFor(target)
-  const flags = ['-O2', '-std=c++20', '-fPIC', '-shared', '-fvisibility=hidden', '-fno-sanitize=all', '-g0', '-s']
-  const defines = ['NAPI_VERSION=8', 'NODE_ADDON_API_CPP_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED']
-  const args = [...flags, '-Wl,-z,nodelete', `-ffile-prefix-map=${root}=`, ...defines.map((name) => `-D${name}`)]
-  const output = ['native/cublas/addon.cc', '-ldl', '-o', join(folder, 'gradline_cublas.node')]
-  say(`${target.name}: compiling the binding of cuBLAS with Zig ${zigVersion}`)
-  run(cxx, [...args, ...include.flatMap((path) => ['-I', path]), ...output], {
-    env: { ...process.env, ...environment },
-  })
-  writeProvenance(target, `nvcc (libgradline_cuda.so), Zig ${zigVersion} (gradline_cublas.node)`, flags)
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { manifest, root } from '../common.mjs'
 import { version as zig } from './zig.mjs'
 
+const gcc = 'GPL-3.0-or-later WITH GCC-exception-3.1'
 const nvidia = 'LicenseRef-NVIDIA-CUDA-EULA'
 const llvm = 'Apache-2.0 WITH LLVM-exception'
 
@@ -24,7 +25,12 @@ export function sbomOf({ name, system }) {
     ['libc++abi', `of Zig ${zig}`, llvm],
     ['libunwind', `of Zig ${zig}`, llvm],
     ['compiler-rt of Zig', zig, 'MIT'],
-    ...(name.startsWith('cuda') ? [['CUDA runtime, static', 'of the nvcc in provenance.json', nvidia]] : []),
+    ...(name.startsWith('cuda')
+      ? [
+          ['CUDA runtime, static', 'of the nvcc in provenance.json', nvidia],
+          ['libstdc++', 'of the GCC under that nvcc', gcc],
+        ]
+      : []),
     ...(system === 'Windows' ? [['mingw-w64 run-time', `of Zig ${zig}`, 'ZPL-2.1']] : []),
   ]
   return {
