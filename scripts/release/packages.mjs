@@ -33,7 +33,7 @@ export const sourceManifest = () => ({
   name: '@gradline/source',
   description: 'The sources of the native part of gradline, for `gradline build-native`',
   ...common(),
-  files: ['native', 'CMakeLists.txt'],
+  files: ['native', '!native/**/*.json', 'CMakeLists.txt'],
   dependencies: Object.fromEntries(
     ['node-addon-api', 'node-api-headers'].map((name) => [name, manifest.devDependencies[name]]),
   ),
