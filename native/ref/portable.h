@@ -1,6 +1,6 @@
 // pow, log, log1p and cos in double out of additions, products, divisions and bits alone. IEEE 754 fixes each of those,
 // so schedules and update rules have the same bits on every machine, whatever its C library and its compiler. Not for
-// tensors: a call costs some 50 ns, once per op. portable.cc must be compiled without contraction.
+// tensors: a call costs some 100 ns, once per op and thread. portable.cc must be compiled without contraction.
 #pragma once
 
 namespace gradline::ref::portable {

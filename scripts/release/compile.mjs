@@ -51,7 +51,7 @@ export function compile(target) {
     CMAKE_CXX_COMPILER: tools.cxx,
     CMAKE_AR: tools.ar,
     CMAKE_RANLIB: tools.ranlib,
-    CMAKE_CXX_FLAGS: [...flags, '-Wno-nullability-completeness'].join(' '), // tens of thousands, in Zig's own libc++
+    CMAKE_CXX_FLAGS: flags.join(' '),
     CMAKE_MODULE_LINKER_FLAGS: link.join(' '),
     CMAKE_SHARED_LINKER_FLAGS: link.join(' '),
     CMAKE_JS_INC: include.join(';'),
