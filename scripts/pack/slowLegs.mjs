@@ -47,7 +47,8 @@ export function slowLegs(trainHere, install) {
     const qemu = which('qemu-x86_64-static') ?? which('qemu-x86_64')
     if (!qemu) return 'qemu-x86_64 is not installed: nothing was tried'
     const at = install(world, 'oldx64')
-    return ['qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt', 'Haswell']
+    const old = 'qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt'
+    return [old, `${old},+xsave,+avx,+avx2,+fma,+f16c,+bmi1,+bmi2,+movbe`]
       .map((cpu) => train(world, at, { path: qemu, args: ['-cpu', cpu, process.execPath] }))
       .join('\n')
   }
