@@ -210,7 +210,7 @@ GL_INLINE void report(const Op &op, Fault fault, int64_t row, int64_t got, int64
 struct DeviceOptions {
   int32_t threads;  // that share the work, at least 1
   int32_t cores;    // that the process may use: more threads than these would only wait for each other
-  char isa[16];     // cpu: "" best of the machine, else "avx512", "avx2" or "base"
+  char isa[16];  // cpu: "" best of the machine, else "avx512", "avx2", "base"; "portable": equal bits on all machines
 };
 struct ErrorText {
   char text[512];

@@ -8,21 +8,24 @@ import { build } from './build.mjs'
 import { Failure, isMain, main, manifest, root, run, say } from './common.mjs'
 import { checkRelease } from './release/check.mjs'
 import { compile } from './release/compile.mjs'
+import { compileCuda } from './release/compileCuda.mjs'
 import { pack, platformManifest, tarballsFolder } from './release/packages.mjs'
-import { targets } from './release/targets.mjs'
+import { cuda, targets } from './release/targets.mjs'
 
 function buildRelease(names) {
-  const unknown = names.find((name) => !targets.some((target) => target.name === name))
-  if (unknown) throw new Failure(`unknown target ${unknown}; there are ${targets.map(({ name }) => name).join(', ')}`)
+  const all = [...targets, cuda]
+  const unknown = names.find((name) => !all.some((target) => target.name === name))
+  if (unknown) throw new Failure(`unknown target ${unknown}; there are ${all.map(({ name }) => name).join(', ')}`)
   build(['types'])
-  for (const target of targets) {
+  for (const target of all) {
     if (names.length > 0 && !names.includes(target.name)) continue
     mkdirSync(join(root, 'npm', target.name), { recursive: true })
     writeFileSync(
       join(root, 'npm', target.name, 'package.json'),
       `${JSON.stringify(platformManifest(target), null, 2)}\n`,
     )
-    compile(target)
+    if (target === cuda) compileCuda(target)
+    else compile(target)
   }
   run(process.execPath, ['node_modules/@biomejs/biome/bin/biome', 'format', '--write', '--log-level=error', 'npm'])
   const built = pack()

@@ -11,7 +11,7 @@ export function checkSymbols() {
     return 0
   }
   let strays = 0
-  for (const isa of ['base', 'avx2', 'avx512']) {
+  for (const isa of ['base', 'portable', 'avx2', 'avx512']) {
     const objects = filesBelow(`build-core/CMakeFiles/gradline_${isa}.dir`, '.o')
     if (objects.length === 0) continue
     // -P: "name type value size"; an upper-case type is visible to the linker, as are w, v and u

@@ -9,7 +9,14 @@ export interface DeviceOptions {
   threads?: number
   /** Instruction set of the kernels. Default: the best of this machine. */
   isa?: 'avx512' | 'avx2' | 'base'
+  /**
+   * 'portable': results are equal bit by bit on every processor, x64 or arm64, whatever its instruction set. Device 'cpu'
+   * only; `isa` then changes nothing. Slower: the kernels are 128 bits wide. Default 'native': equal for one instruction set.
+   */
+  numerics?: 'native' | 'portable'
 }
+
+const optionNames = ['threads', 'isa', 'numerics'] as const
 
 export class Device {
   readonly name: 'cpu' | 'ref'
@@ -34,9 +41,9 @@ const opened = new Map<string, Device>()
 
 /** The device of that name. The same name and options give the same device. */
 export function device(name: string | Device = 'cpu', options: DeviceOptions = {}): Device {
-  checkOptions('device', options, ['threads', 'isa'])
+  checkOptions('device', options, optionNames)
   if (name instanceof Device) {
-    if (options.threads === undefined && options.isa === undefined) return name
+    if (optionNames.every((key) => options[key] === undefined)) return name
     throw expected('no options beside a device that is open', 'device', options)
   }
   if (name === 'cuda' || /^cuda:\d+$/.test(name) || name === 'mps') {
@@ -47,12 +54,15 @@ export function device(name: string | Device = 'cpu', options: DeviceOptions = {
   checkOneOf('device', name, ['cpu', 'ref'] as const)
   const threads = checkInteger('threads', options.threads ?? 0, { min: 0, max: 1024 })
   const isa = options.isa === undefined ? '' : checkOneOf('isa', options.isa, ['avx512', 'avx2', 'base'] as const)
-  const key = `${name}/${threads}/${isa}`
+  const numerics = checkOneOf('numerics', options.numerics ?? 'native', ['native', 'portable'] as const)
+  if (numerics === 'portable' && name !== 'cpu') throw expected("the device 'cpu'", 'numerics portable', name)
+  const kernels = numerics === 'portable' ? numerics : isa
+  const key = `${name}/${threads}/${kernels}`
   let found = opened.get(key)
   if (!found) {
     found = new Device(
       name as 'cpu' | 'ref',
-      translate(() => addon().open(name as 'cpu' | 'ref', threads, isa)),
+      translate(() => addon().open(name as 'cpu' | 'ref', threads, kernels)),
     )
     opened.set(key, found)
   }

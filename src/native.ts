@@ -111,6 +111,18 @@ export const version: string = (
 /** Where a build from source lies, in a clone and in an installed package. */
 export const localBuild: string = fileURLToPath(new URL('../build-core/Release/gradline.node', import.meta.url))
 
+/** Path of the library of the CUDA backend: of a local build, else of the package for cards; there may be no such file. */
+export function cudaLibrary(host: Platform = platform()): string {
+  const file = 'libgradline_cuda.so'
+  const local = join(dirname(localBuild), file)
+  if (existsSync(local)) return local
+  try {
+    return require.resolve(`@gradline/cuda-${host.name}/${file}`)
+  } catch {
+    return local
+  }
+}
+
 /** The binary of this process; throws the reason why there is none. `host` and `local` stand for other machines in tests. */
 export function find(host: Platform = platform(), local: string = localBuild): Found {
   if (existsSync(local)) return { path: local, from: 'local build' }

@@ -31,6 +31,7 @@ constexpr size_t kHugePage = size_t{1} << 21;
 
 struct Device {
   const IsaTable *isa;
+  bool flush;  // denormals count as zero
   int threads, cores;
   Team team;  // of as many as can run at once; with fewer than `threads`, each does the work of several
 };
@@ -82,14 +83,25 @@ const IsaTable *chooseIsa(const std::string &wanted, ErrorText *error) {
   return fail(error, "cpu: expected an instruction set out of: %s; but received '%s'.", names.c_str(), wanted.c_str());
 }
 
+// Under its own name also where it is that of base.
+const IsaTable *portableTable() {
+  static const IsaTable table = [] {
+    IsaTable named = portable::table;
+    named.name = "portable";
+    return named;
+  }();
+  return &table;
+}
+
 void *open(const DeviceOptions *options, ErrorText *error) try {
   const std::string wanted(options->isa, strnlen(options->isa, sizeof options->isa));
   if (options->threads < 1 || options->threads > kMaxThreads)
     return fail(error, "cpu: expected 1 to %d threads but received %d.", kMaxThreads, options->threads);
-  const IsaTable *isa = chooseIsa(wanted, error);
+  const bool isPortable = wanted == "portable";
+  const IsaTable *isa = isPortable ? portableTable() : chooseIsa(wanted, error);
   if (isa == nullptr) return nullptr;
   const int together = std::min(options->threads, std::max(1, options->cores));
-  return new Device{isa, options->threads, options->cores, Team(together)};
+  return new Device{isa, !isPortable, options->threads, options->cores, Team(together, !isPortable)};
 } catch (const std::exception &e) {
   return fail(error, "cpu: the threads could not be started: %s. Ask for fewer threads.", e.what());
 }
@@ -195,7 +207,7 @@ void walk(void *context, int thread, int threads) {
 
 void step(void *executable, RunStatus *status, double *seconds) {
   auto *exe = static_cast<Executable *>(executable);
-  const FlushDenormals flush;
+  const Denormals denormals(exe->device->flush);
   if (exe->status != status) {
     exe->status = status;
     for (uint32_t i = 0; i < exe->count; i++) exe->ops[i].status = status;

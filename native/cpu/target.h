@@ -1,6 +1,6 @@
 // What a CPU kernel file provides and what it may use. Each file under kernels/ and gemm/ is compiled once per
-// instruction set into the namespace GL_ISA (avx512, avx2, base); one table per instruction set is chosen when a device
-// opens. No standard headers and no symbols outside the namespace here: see GL_INLINE in abi.h.
+// instruction set into the namespace GL_ISA (avx512, avx2, base, and portable where base contracts); one table is
+// chosen when a device opens. No standard headers and no symbols outside the namespace here: see GL_INLINE in abi.h.
 #pragma once
 #include "../abi.h"
 
@@ -47,6 +47,13 @@ struct IsaTable {
 namespace base {
 extern const IsaTable table;
 }
+#if defined(__x86_64__)
+namespace portable = base;  // 128 bits without FMA, both
+#else
+namespace portable {
+extern const IsaTable table;
+}
+#endif
 namespace avx2 {
 extern const IsaTable table;
 }

@@ -75,26 +75,27 @@ void Signal::await(uint32_t seen, std::chrono::nanoseconds patience) {
 }
 
 #if defined(__x86_64__) || defined(__i386__)
-FlushDenormals::FlushDenormals() : saved_(__builtin_ia32_stmxcsr()) {
-  constexpr uint32_t kFlushResults = 0x8000, kFlushOperands = 0x0040;  // FTZ and DAZ of MXCSR
-  __builtin_ia32_ldmxcsr(saved_ | kFlushResults | kFlushOperands);
+Denormals::Denormals(bool flush) : saved_(__builtin_ia32_stmxcsr()) {
+  constexpr uint32_t kFlush = 0x8000 | 0x0040;  // FTZ and DAZ of MXCSR: results and operands
+  __builtin_ia32_ldmxcsr(flush ? saved_ | kFlush : saved_ & ~kFlush);
 }
-FlushDenormals::~FlushDenormals() { __builtin_ia32_ldmxcsr(saved_); }
+Denormals::~Denormals() { __builtin_ia32_ldmxcsr(saved_); }
 #elif defined(__aarch64__)
-FlushDenormals::FlushDenormals() {
+Denormals::Denormals(bool flush) {
   uint64_t control;
   asm volatile("mrs %0, fpcr" : "=r"(control));
   saved_ = static_cast<uint32_t>(control);
   constexpr uint64_t kFlush = uint64_t{1} << 24;  // FZ of FPCR: operands and results
-  asm volatile("msr fpcr, %0" : : "r"(control | kFlush));
+  asm volatile("msr fpcr, %0" : : "r"(flush ? control | kFlush : control & ~kFlush));
 }
-FlushDenormals::~FlushDenormals() { asm volatile("msr fpcr, %0" : : "r"(uint64_t{saved_})); }
+Denormals::~Denormals() { asm volatile("msr fpcr, %0" : : "r"(uint64_t{saved_})); }
 #else
-FlushDenormals::FlushDenormals() : saved_(0) {}
-FlushDenormals::~FlushDenormals() { (void)saved_; }
+Denormals::Denormals(bool) : saved_(0) {}
+Denormals::~Denormals() { (void)saved_; }
 #endif
 
-Team::Team(int threads) : size_(threads), workers_(new Worker[static_cast<size_t>(threads)]) {
+Team::Team(int threads, bool flush)
+    : size_(threads), flush_(flush), workers_(new Worker[static_cast<size_t>(threads)]) {
   try {
     for (; started_ < size_; started_++) workers_[started_].thread = std::thread(&Team::work, this, started_);
   } catch (...) {
@@ -137,7 +138,7 @@ bool Team::meet(int threads, bool stop) {
 }
 
 void Team::work(int index) {
-  const FlushDenormals flush;
+  const Denormals denormals(flush_);
   Signal &signal = workers_[index].order;
   for (uint32_t seen = 0;;) {  // the value that a signal begins with
     signal.await(seen, kIdleSpin);

@@ -9,14 +9,16 @@
 
 namespace gradline::cpu {
 
-// Denormal numbers count as zero on this thread while an object of this class lives: Adam's moments of dead units decay
-// into denormals, which many processors handle a hundred times slower. x86 and 64-bit ARM; elsewhere it does nothing.
-class FlushDenormals {
+// What this thread does with denormal numbers while an object of this class lives. `flush`: they count as zero, since
+// Adam's moments of dead units decay into denormals, which many processors handle a hundred times slower. Otherwise
+// they are numbers like others, which alone has the same bits on all processors: those that flush do not agree on what
+// is denormal before or after rounding. x86 and 64-bit ARM; elsewhere it does nothing.
+class Denormals {
  public:
-  FlushDenormals();
-  ~FlushDenormals();
-  FlushDenormals(const FlushDenormals &) = delete;
-  FlushDenormals &operator=(const FlushDenormals &) = delete;
+  explicit Denormals(bool flush);
+  ~Denormals();
+  Denormals(const Denormals &) = delete;
+  Denormals &operator=(const Denormals &) = delete;
 
  private:
   uint32_t saved_;
@@ -43,8 +45,9 @@ class Team {
  public:
   using Job = void (*)(void *context, int thread, int threads);
 
-  // 1 <= threads <= kMaxThreads, the caller of run() included. Throws std::system_error when the system has no more.
-  explicit Team(int threads);
+  // 1 <= threads <= kMaxThreads, the caller of run() included; `flush` as in Denormals, for all but the caller. Throws
+  // std::system_error when the system has no more.
+  Team(int threads, bool flush);
   ~Team();  // the workers must be idle, which they are outside run()
   Team(const Team &) = delete;
   Team &operator=(const Team &) = delete;
@@ -68,6 +71,7 @@ class Team {
   void stop();
 
   const int size_;
+  const bool flush_;
   int started_ = 1;
   std::unique_ptr<Worker[]> workers_;  // [0] is the runner and has no thread
 

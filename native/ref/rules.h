@@ -11,7 +11,7 @@ namespace gradline::ref {
 
 // NAdam's momentum of update t (Dozat 2016): it grows from beta / 2 towards beta.
 inline double nadamMomentum(double beta, double decay, double t) {
-  return beta * (1 - 0.5 * std::pow(0.96, t * decay));
+  return beta * (1 - 0.5 * portable::pow(0.96, t * decay));
 }
 
 // theta [p], g [p]: calls rule(i, rate, gradient of i) for every element that a segment covers, with the segment's
@@ -138,8 +138,8 @@ struct Moments {
     namespace a = attr::adamUpdate;  // nadam, radam, adamax and amsgrad have the same first four
     const double beta1 = op.attr[a::beta1], beta2 = op.attr[a::beta2];
     t = static_cast<double>(op.in[op.outputs + 1].as<StepState>()->updates);
-    left1 = std::pow(beta1, t);
-    left2 = std::pow(beta2, t);
+    left1 = portable::pow(beta1, t);
+    left2 = portable::pow(beta2, t);
     keep1 = static_cast<T>(beta1), take1 = static_cast<T>(1 - beta1);
     keep2 = static_cast<T>(beta2), take2 = static_cast<T>(1 - beta2);
     eps = static_cast<T>(op.attr[a::eps]);

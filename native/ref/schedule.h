@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "portable.h"
 #include "walk.h"
 
 namespace gradline::ref {
@@ -14,8 +15,8 @@ namespace gradline::ref {
 // a boundary, which is then off by one at the most.
 inline double sharePastRestart(double x, double first, double growth) {
   if (growth == 1) return std::fmod(x, first) / first;
-  const auto start = [=](double n) { return first * (std::pow(growth, n) - 1) / (growth - 1); };
-  double n = std::floor(std::log1p(x * (growth - 1) / first) / std::log(growth));
+  const auto start = [=](double n) { return first * (portable::pow(growth, n) - 1) / (growth - 1); };
+  double n = std::floor(portable::log1p(x * (growth - 1) / first) / portable::log(growth));
   if (start(n) > x) n--;
   if (start(n + 1) <= x) n++;
   return (x - start(n)) / (start(n + 1) - start(n));
@@ -43,22 +44,22 @@ void scheduleRate(const Op &op) {
       step.rate = base;
       break;
     case ScheduleKind::exponential:
-      step.rate = base * std::pow(b, x / a);
+      step.rate = base * portable::pow(b, x / a);
       break;
     case ScheduleKind::power:
-      step.rate = base * std::pow(1 + x / a, -b);
+      step.rate = base * portable::pow(1 + x / a, -b);
       break;
     case ScheduleKind::polynomial:
-      step.rate = c + (base - c) * std::pow(1 - std::min(x / a, 1.0), b);
+      step.rate = c + (base - c) * portable::pow(1 - std::min(x / a, 1.0), b);
       break;
     case ScheduleKind::cosine: {
       const double pi = 3.14159265358979323846;
       const double share = c == 0 ? std::min(x / a, 1.0) : sharePastRestart(x, a, c);
-      step.rate = b + (base - b) * (1 + std::cos(pi * share)) / 2;
+      step.rate = b + (base - b) * (1 + portable::cos(pi * share)) / 2;
       break;
     }
     case ScheduleKind::steps:
-      step.rate = base * std::pow(b, std::floor(x / a));
+      step.rate = base * portable::pow(b, std::floor(x / a));
       break;
     case ScheduleKind::table: {
       const int64_t last = op.in[1].size - 1;

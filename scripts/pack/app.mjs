@@ -1,5 +1,7 @@
 // The user's program of the test of the packages, as text: it trains a small network with dropout and batch norm and prints
-// the hash of its weights and how long it took to the end of the first step. Once as an ES module, once as CommonJS.
+// the hash of its weights, that of portable.mjs, and how long it took to the end of the first step. Once as an ES module, once
+// as CommonJS.
+import { readFileSync } from 'node:fs'
 
 const body = `
 const random = (() => {
@@ -23,9 +25,11 @@ const main = async () => {
   const { epochs } = await net.fit(data, { ...options, epochs: 6 })
   const hash = createHash('sha256')
   for (const variable of net.params) hash.update(new Uint8Array(read(variable).buffer))
+  const { portableHash } = await import('./portable.mjs')
+  const portable = await portableHash(gradline)
   const runtime = process.versions.bun ? 'bun ' + process.versions.bun : 'node ' + process.version
   console.log(JSON.stringify({
-    runtime, arch: process.arch, device: net.device.describe(), hash: hash.digest('hex'), loss: epochs.at(-1).train.loss, firstStep,
+    runtime, arch: process.arch, device: net.device.describe(), hash: hash.digest('hex'), portable, loss: epochs.at(-1).train.loss, firstStep,
   }))
 }
 main().catch((error) => {
@@ -34,9 +38,10 @@ main().catch((error) => {
 })
 `
 const names =
-  'adam, batchNorm, conv2d, crossEntropy, dataset, dense, dropout, flatten, maxPool2d, model, read, relu, tanh'
+  '{ adam, batchNorm, conv2d, crossEntropy, dataset, dense, dropout, flatten, maxPool2d, model, read, relu, tanh }'
 
 export const programs = {
-  'train.mjs': `import { createHash } from 'node:crypto'\nconst started = performance.now()\nconst { ${names} } = await import('gradline')\n${body}`,
-  'train.cjs': `const { createHash } = require('node:crypto')\nconst started = performance.now()\nconst { ${names} } = require('gradline')\n${body}`,
+  'portable.mjs': readFileSync(new URL('portable.mjs', import.meta.url), 'utf8'),
+  'train.mjs': `import { createHash } from 'node:crypto'\nconst started = performance.now()\nconst gradline = await import('gradline')\nconst ${names} = gradline\n${body}`,
+  'train.cjs': `const { createHash } = require('node:crypto')\nconst started = performance.now()\nconst gradline = require('gradline')\nconst ${names} = gradline\n${body}`,
 }

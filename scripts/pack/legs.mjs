@@ -20,13 +20,16 @@ import { bun, newerNode, nodes, tool } from './tools.mjs'
 const host = `${process.platform}-${process.arch}`
 const here = { name: 'node', path: process.execPath }
 
-/** Runs both programs of an app and holds their weights to those of every run before, on the same kind of device. */
+/**
+ * Runs both programs of an app and holds their weights to those of every run before: of the same kind of device, and of any
+ * for numerics 'portable'. `sameBuild: false` is for a binary that another compiler made.
+ */
 export function train(
   { call, expect, hashes },
   at,
   { path, args = [] },
   programs = ['train.mjs', 'train.cjs'],
-  options = {},
+  { sameBuild = true, ...options } = {},
 ) {
   const seen = programs.map((program) => {
     const { status, out, err } = call(at, path, [...args, program], options)
@@ -34,14 +37,17 @@ export function train(
     expect(!/warning/i.test(err), `${path} ${program} warned: ${err}`)
     return JSON.parse(out.trim().split('\n').at(-1))
   })
-  for (const { arch, device, hash, runtime } of seen) {
-    const kind = `${arch} ${device.replace(/,.*/, '')}`
-    const known = hashes.get(kind) ?? hash
-    hashes.set(kind, known)
-    expect(hash === known, `weights on ${runtime} (${device}) are ${hash}, elsewhere ${known}`)
+  for (const { arch, device, hash, portable, runtime } of seen) {
+    const kinds = { portable }
+    if (sameBuild) kinds[`${arch} ${device.replace(/,.*/, '')}`] = hash
+    for (const [kind, weights] of Object.entries(kinds)) {
+      const known = hashes.get(kind) ?? weights
+      hashes.set(kind, known)
+      expect(weights === known, `weights (${kind}) on ${runtime}, ${device}, are ${weights}, elsewhere ${known}`)
+    }
   }
-  const [{ runtime, device, hash }] = seen
-  return `${runtime}: ${device}, weights ${hash.slice(0, 12)}, first step after ${seen.map((s) => s.firstStep).join(' and ')} ms`
+  const [{ runtime, device, hash, portable }] = seen
+  return `${runtime}: ${device}, weights ${hash.slice(0, 12)}, portable ${portable.slice(0, 12)}, first step after ${seen.map((s) => s.firstStep).join(' and ')} ms`
 }
 
 /** A native part that cannot be loaded: status 1, one error, no frames but the program's own. */
@@ -225,8 +231,8 @@ function sourceLeg(world) {
   const env = { PATH: `${world.env.PATH}:${process.env.PATH}` }
   if (!which('cmake')) return 'cmake is not installed: nothing was tried'
   world.must(at, here.path, [join('node_modules/.bin/gradline'), 'build-native'], { env })
-  const gcc = train({ ...world, hashes: new Map() }, at, here) // another compiler: other bits
-  return gcc
+  train(world, install(world, 'sourcepeer'), here)
+  return train(world, at, here, undefined, { sameBuild: false })
 }
 
 export const legs = [

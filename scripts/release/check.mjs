@@ -2,11 +2,11 @@
 // binary needs, its checksum, the types under every module setting, and publint's opinion.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { Failure, manifest, root, run, runNode, say } from '../common.mjs'
 import { compareVersions, readBinary } from './binary.mjs'
 import { sha256 } from './compile.mjs'
-import { glibcFloor, targets } from './targets.mjs'
+import { cuda, filesOf, glibcFloor, targets } from './targets.mjs'
 
 const megabyte = 1e6
 const limits = { main: 8 * megabyte, binary: 10 * megabyte, source: 2 * megabyte }
@@ -34,7 +34,8 @@ export async function checkRelease(tarballs) {
     const kind = packed.name === manifest.name ? 'main' : packed.name === '@gradline/source' ? 'source' : 'binary'
     const foreign = paths.filter((file) => !allowed[kind].test(file))
     if (foreign.length > 0) report(`files that do not belong in it: ${foreign.join(', ')}`)
-    if (bytes > limits[kind]) report(`${bytes} bytes unpacked, at most ${limits[kind]} are allowed`)
+    const limit = packed.name === `@gradline/${cuda.name}` ? cuda.limit : limits[kind]
+    if (bytes > limit) report(`${bytes} bytes unpacked, at most ${limit} are allowed`)
     const facts = kind === 'binary' ? checkBinary(at, packed, report) : ''
     say(`${packed.name}: ${paths.length} files, ${(bytes / megabyte).toFixed(2)} MB${facts}`)
   }
@@ -52,7 +53,9 @@ export async function checkRelease(tarballs) {
 const papers = 'package\\.json|README\\.md|LICENSE'
 const allowed = {
   main: new RegExp(`^(${papers}|dist/(?!.*\\.test\\.).*\\.(js|js\\.map|d\\.ts))$`),
-  binary: new RegExp(`^(${papers}|gradline\\.node|provenance\\.json|sbom\\.json|THIRD-PARTY\\.md)$`),
+  binary: new RegExp(
+    `^(${papers}|gradline\\.node|gradline_cublas\\.node|libgradline_cuda\\.so|provenance\\.json|sbom\\.json|THIRD-PARTY\\.md)$`,
+  ),
   source: new RegExp(`^(${papers}|CMakeLists\\.txt|native/.*\\.(cc|h|def|cu|cuh))$`),
 }
 
@@ -70,7 +73,7 @@ function checkManifest(packed, report) {
 }
 
 function checkBinary(at, packed, report) {
-  const target = targets.find(({ name }) => packed.name === `@gradline/${name}`)
+  const target = [...targets, cuda].find(({ name }) => packed.name === `@gradline/${name}`)
   if (!target) {
     report('stands in no row of scripts/release/targets.mjs')
     return ''
@@ -79,18 +82,22 @@ function checkBinary(at, packed, report) {
     if (JSON.stringify(packed[field]) !== JSON.stringify(wanted))
       report(`${field} is ${packed[field]}, expected ${wanted}`)
   }
-  const path = join(at, 'gradline.node')
+  return filesOf(target)
+    .map((file) => checkFile(join(at, file), file, target, packed, report))
+    .join('')
+}
+
+function checkFile(path, file, target, packed, report) {
   const { needed, glibc, stripped, signed } = readBinary(path)
   const others = needed.filter((name) => !target.needs.test(name))
-  if (others.length > 0) report(`the binary needs ${others.join(', ')}`)
-  if (glibc && compareVersions(glibc, glibcFloor) > 0)
-    report(`the binary needs glibc ${glibc}, newer than ${glibcFloor}`)
-  if (!stripped) report('the binary has its symbol table')
-  if (target.system === 'Darwin' && target.processor === 'arm64' && !signed) report('the binary has no signature')
+  if (others.length > 0) report(`${file} needs ${others.join(', ')}`)
+  if (glibc && compareVersions(glibc, glibcFloor) > 0) report(`${file} needs glibc ${glibc}, newer than ${glibcFloor}`)
+  if (!stripped) report(`${file} has its symbol table`)
+  if (target.system === 'Darwin' && target.processor === 'arm64' && !signed) report(`${file} has no signature`)
   const content = readFileSync(path)
-  if (content.includes(Buffer.from(root))) report('the binary names a folder of the building machine')
-  const provenance = JSON.parse(readFileSync(join(at, 'provenance.json'), 'utf8'))
-  if (provenance.files['gradline.node'].sha256 !== sha256(path)) report('provenance.json is of another binary')
+  if (content.includes(Buffer.from(root))) report(`${file} names a folder of the building machine`)
+  const provenance = JSON.parse(readFileSync(join(dirname(path), 'provenance.json'), 'utf8'))
+  if (provenance.files[file].sha256 !== sha256(path)) report(`provenance.json is of another ${file}`)
   if (provenance.version !== packed.version) report(`provenance.json is of version ${provenance.version}`)
   return `, needs ${needed.join(' ')}${glibc ? `, glibc ${glibc}` : ''}`
 }

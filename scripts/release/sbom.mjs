@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { manifest, root } from '../common.mjs'
 import { version as zig } from './zig.mjs'
 
+const gcc = 'GPL-3.0-or-later WITH GCC-exception-3.1'
+const nvidia = 'LicenseRef-NVIDIA-CUDA-EULA'
 const llvm = 'Apache-2.0 WITH LLVM-exception'
 
 export function sbomOf({ name, system }) {
@@ -13,7 +15,7 @@ export function sbomOf({ name, system }) {
     type,
     name: title,
     version,
-    licenses: [license.includes(' WITH ') ? { expression: license } : { license: { id: license } }],
+    licenses: [/ WITH |^LicenseRef/.test(license) ? { expression: license } : { license: { id: license } }],
     ...extra,
   })
   const linked = [
@@ -23,6 +25,12 @@ export function sbomOf({ name, system }) {
     ['libc++abi', `of Zig ${zig}`, llvm],
     ['libunwind', `of Zig ${zig}`, llvm],
     ['compiler-rt of Zig', zig, 'MIT'],
+    ...(name.startsWith('cuda')
+      ? [
+          ['CUDA runtime, static', 'of the nvcc in provenance.json', nvidia],
+          ['libstdc++', 'of the GCC under that nvcc', gcc],
+        ]
+      : []),
     ...(system === 'Windows' ? [['mingw-w64 run-time', `of Zig ${zig}`, 'ZPL-2.1']] : []),
   ]
   return {
@@ -32,7 +40,7 @@ export function sbomOf({ name, system }) {
     metadata: {
       component: component('library', `@gradline/${name}`, manifest.version, manifest.license, {
         purl: `pkg:npm/%40gradline/${name}@${manifest.version}`,
-        hashes: [{ alg: 'SHA-256', content: files['gradline.node'].sha256 }],
+        hashes: Object.values(files).map(({ sha256 }) => ({ alg: 'SHA-256', content: sha256 })),
         properties: [{ name: 'commit', value: commit }],
       }),
     },

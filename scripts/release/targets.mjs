@@ -82,3 +82,22 @@ export const targets = [
     isas: ['avx512', 'avx2', 'base'],
   },
 ]
+
+/**
+ * The package for cards: found by the loader and by `gradline doctor` where it is installed. It is no optional dependency of
+ * the main package, since npm would then bring its machine code for every generation of cards to each Linux machine on x64,
+ * card or not. `from`: where the library may lie; `limit` in bytes, unpacked.
+ */
+export const cuda = {
+  name: 'cuda-linux-x64',
+  title: 'NVIDIA cards on Linux x64',
+  select: { os: ['linux'], cpu: ['x64'], libc: ['glibc'] },
+  triple: `x86_64-linux-gnu.${glibcFloor}`,
+  needs: /^(lib(c|m|pthread|dl|rt)\.so\.\d|ld-linux-x86-64\.so\.2)$/,
+  files: ['libgradline_cuda.so', 'gradline_cublas.node'],
+  from: ['build-cuda/libgradline_cuda.so', 'build-core/Release/libgradline_cuda.so'],
+  limit: 30e6,
+}
+
+/** The binaries in a target's package. */
+export const filesOf = ({ files = ['gradline.node'] }) => files

@@ -88,6 +88,18 @@ export function integerOption<Fallback extends number | undefined>(
   throw new UsageError(`--${name}: expected a whole number ${range} but received ${JSON.stringify(text)}`)
 }
 
+/** The value of an option that takes one of a few words; the first of them if it was not given. */
+export function choiceOption<Word extends string>(
+  values: Values,
+  name: string,
+  words: readonly [Word, ...Word[]],
+): Word {
+  const text = values[name] ?? words[0]
+  const found = words.find((word) => word === text)
+  if (found !== undefined) return found
+  throw new UsageError(`--${name}: expected ${words.join(' or ')} but received ${JSON.stringify(text)}`)
+}
+
 /** The help of one command. */
 export function helpOf({ name, summary, options }: Command): string {
   const rows = options.map((option) => [`--${option.name} ${option.value}`, option.help] as const)

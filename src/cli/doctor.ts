@@ -2,10 +2,9 @@
 // is installed, downloaded or trained. Exit status 1 when the native part cannot be loaded.
 
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { delimiter, dirname, join } from 'node:path'
 import { GradlineError } from '../errors.js'
-import { type Addon, type Found, find, load, version } from '../native.js'
+import { type Addon, cudaLibrary, type Found, find, load, version } from '../native.js'
 import { describePlatform, platform } from '../platform.js'
 import type { Command, Context } from './command.js'
 
@@ -79,13 +78,14 @@ function describeCuda(row: Row, target: string): string[] {
   row('driver', [driver ?? 'none', libcuda].filter(Boolean).join(', '))
   const cublas = ['libcublas.so.13', 'libcublas.so.12'].map(findLibrary).find(Boolean)
   row('cublas', cublas ?? 'none')
-  const backend = cudaPackage(target)
-  row('cuda package', backend ?? 'none')
+  const library = cudaLibrary()
+  const backend = existsSync(library)
+  row('cuda part', backend ? library : 'none')
   if (gpus.length === 0) return []
   return [
     driver && libcuda ? '' : 'the NVIDIA driver (libcuda.so.1)',
     cublas ? '' : 'cuBLAS 13 or 12 (libcublas.so.13)',
-    backend ? '' : `the package @gradline/${target}-cuda`,
+    backend ? '' : `the package @gradline/cuda-${target}`,
   ].filter(Boolean)
 }
 
@@ -122,12 +122,4 @@ function findLibrary(name: string): string | undefined {
     '/usr/lib',
   ]
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
-}
-
-function cudaPackage(target: string): string | undefined {
-  try {
-    return dirname(createRequire(import.meta.url).resolve(`@gradline/${target}-cuda/package.json`))
-  } catch {
-    return undefined
-  }
 }

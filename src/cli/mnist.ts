@@ -16,7 +16,15 @@ import type { Callback } from '../train/callbacks.js'
 import type { EpochEvent, Measures, ProgressEvent, StartEvent } from '../train/events.js'
 import { model } from '../train/model.js'
 import { progress } from '../train/progress.js'
-import { type Command, type Context, integerOption, interrupted, UsageError, type Values } from './command.js'
+import {
+  type Command,
+  type Context,
+  choiceOption,
+  integerOption,
+  interrupted,
+  UsageError,
+  type Values,
+} from './command.js'
 
 const allTraining = 60_000
 const heldOut = 5_000
@@ -33,6 +41,7 @@ export const mnist: Command = {
     { name: 'train', value: 'N', help: `train on the first N samples (${allTraining - heldOut}, ${heldOut} held out)` },
     { name: 'seed', value: 'N', help: 'decides first weights and the order of samples (0)' },
     { name: 'threads', value: 'N', help: 'threads that compute (all cores); the result is the same for any number' },
+    { name: 'numerics', value: 'MODE', help: 'native (default) or portable: equal results on every processor, slower' },
     { name: 'json', value: 'FILE', help: 'write what was reached to a file' },
   ],
   run,
@@ -54,6 +63,7 @@ interface Settings {
   readonly batchSize: number
   readonly seed: number
   readonly threads: number | undefined
+  readonly numerics: 'native' | 'portable'
   readonly train: number | undefined
   readonly json: string | undefined
 }
@@ -71,17 +81,19 @@ function settingsOf(values: Values): Settings {
     batchSize,
     seed: integerOption(values, 'seed', 0, { min: 0 }),
     threads: integerOption(values, 'threads', undefined, { max: 1024 }),
+    numerics: choiceOption(values, 'numerics', ['native', 'portable'] as const),
     train,
     json: values.json,
   }
 }
 
 async function run(values: Values, { print, note, progress: stream, signal }: Context): Promise<number> {
-  const { epochs, batchSize, seed, threads, train, json } = settingsOf(values)
+  const { epochs, batchSize, seed, threads, numerics, train, json } = settingsOf(values)
   if (json !== undefined) await checkWritable(json)
 
   note(`gradline ${version}  mnist  seed ${seed}\n`)
-  const net = model([28, 28, 1], layers(), { name: 'mnist', seed, ...(threads === undefined ? {} : { threads }) })
+  const machineOptions = { numerics, ...(threads === undefined ? {} : { threads }) }
+  const net = model([28, 28, 1], layers(), { name: 'mnist', seed, ...machineOptions })
   const splits = await datasets.mnist()
   const { test, ...parts } = splits.split({ validation: train === undefined ? heldOut : heldOutOfPart, shuffle: false })
   const data = train === undefined ? parts.train : parts.train.take(train)

@@ -155,7 +155,10 @@ async function trained(make: () => ReturnType<(typeof optimizerCases)[string]>, 
 /** All findings, as they come. */
 export async function* verify(): AsyncGenerator<Finding> {
   const ref = device('ref')
-  const tiers = machine().isas.map((isa) => [isa, device('cpu', { isa: isa as 'base' })] as const)
+  const tiers = [
+    ...machine().isas.map((isa) => [isa, device('cpu', { isa: isa as 'base' })] as const),
+    ['portable', device('cpu', { numerics: 'portable' })] as const,
+  ]
   for (const row of opCases) {
     const exact = runCase(row, ref, 'fp64')
     const { sums, sizes } = fingerprint(exact)

@@ -18,7 +18,7 @@ const saturation = -1.0507009873554805 * 1.6732632423543772
 export function alphaDropout(rate = 0.5, options: { name?: string } = {}): Layer {
   checkFinite('rate of alphaDropout', rate, { min: 0, below: 1 })
   checkOptions('alphaDropout', options, ['name'])
-  const a = 1 / Math.sqrt((1 - rate) * (1 + rate * saturation ** 2))
+  const a = 1 / Math.sqrt((1 - rate) * (1 + rate * saturation * saturation))
   return layer(
     'alphaDropout',
     (x, scope) => {

@@ -44,7 +44,9 @@ export function multiStep(options: MultiStepOptions): Schedule {
   checkOptions('multiStep', options, ['milestones', 'gamma', 'unit'])
   const milestones = risingOf('milestones', 'multiStep', options?.milestones)
   const gamma = checkFinite('gamma of multiStep', options.gamma ?? 0.1, { above: 0 })
-  return constants('multiStep', options, milestones, (lr) =>
-    Array.from({ length: milestones.length + 1 }, (_, passed) => lr * gamma ** passed),
-  )
+  return constants('multiStep', options, milestones, (lr) => {
+    const rates = [lr]
+    for (const _ of milestones) rates.push((rates.at(-1) as number) * gamma)
+    return rates
+  })
 }

@@ -119,7 +119,7 @@ export class Model {
     layers: readonly Layer[] | GraphFunction,
     options: ModelOptions,
   ) {
-    checkOptions('model', options, ['seed', 'device', 'name', 'threads', 'isa'])
+    checkOptions('model', options, ['seed', 'device', 'name', 'threads', 'isa', 'numerics'])
     const fn = typeof layers === 'function' ? layers : undefined
     if (!fn && (!Array.isArray(layers) || layers.length === 0)) throw expected('at least one layer', 'model', layers)
     if (options.name !== undefined && typeof options.name !== 'string') throw expected('text', 'name', options.name)
@@ -128,10 +128,11 @@ export class Model {
       ? toInputs(inputs as Readonly<Record<string, InputSpec>>)
       : { x: toInput('input shape', inputs as InputSpec) }
     this.seed = checkInteger('seed', options.seed ?? 0, { min: 0 })
-    const { threads, isa } = options
+    const { threads, isa, numerics } = options
     this.device = device(options.device, {
       ...(threads === undefined ? {} : { threads }),
       ...(isa === undefined ? {} : { isa }),
+      ...(numerics === undefined ? {} : { numerics }),
     })
     this.#layers = fn ? [] : [...(layers as readonly Layer[])]
     this.#fn = fn

@@ -93,8 +93,9 @@ function join(a: Statistics | undefined, b: Statistics): Statistics {
   return {
     rows,
     mean: a.mean.map((mean, i) => mean + ((apart[i] as number) * b.rows) / rows),
-    squares: a.squares.map(
-      (squares, i) => squares + (b.squares[i] as number) + ((apart[i] as number) ** 2 * a.rows * b.rows) / rows,
-    ),
+    squares: a.squares.map((squares, i) => {
+      const d = apart[i] as number
+      return squares + (b.squares[i] as number) + (d * d * a.rows * b.rows) / rows
+    }),
   }
 }

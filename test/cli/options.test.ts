@@ -35,7 +35,15 @@ describe('gradline', () => {
   it('tells the options of a command', async () => {
     const { status, out } = await gradline('mnist', '--help')
     expect(status).toBe(0)
-    for (const option of ['--epochs N', '--batch N', '--train N', '--seed N', '--threads N', '--json FILE']) {
+    for (const option of [
+      '--epochs N',
+      '--batch N',
+      '--train N',
+      '--seed N',
+      '--threads N',
+      '--numerics MODE',
+      '--json FILE',
+    ]) {
       expect(out).toContain(option)
     }
     for (const line of out.split('\n')) expect(line.length).toBeLessThanOrEqual(90)

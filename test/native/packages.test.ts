@@ -15,7 +15,7 @@ const { mainManifest, platformManifest, sourceManifest } = (await import(package
   platformManifest: (target: unknown) => Manifest
   sourceManifest: () => Manifest
 }
-const { targets } = (await import(table)) as { targets: { name: string }[] }
+const { targets, cuda } = (await import(table)) as { targets: { name: string }[]; cuda: { name: string } }
 const folder = fileURLToPath(new URL('../../npm/', import.meta.url))
 
 describe('the packages', () => {
@@ -25,8 +25,8 @@ describe('the packages', () => {
 
   it('have manifests as they are derived', () => {
     const folders = readdirSync(folder, { withFileTypes: true }).flatMap((e) => (e.isDirectory() ? [e.name] : []))
-    expect(folders.sort()).toEqual([...packaged].sort())
-    for (const target of targets) {
+    expect(folders.sort()).toEqual([...packaged, cuda.name].sort())
+    for (const target of [...targets, cuda]) {
       const kept: unknown = JSON.parse(readFileSync(`${folder}${target.name}/package.json`, 'utf8'))
       expect(kept).toEqual(platformManifest(target))
     }

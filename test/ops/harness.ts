@@ -218,10 +218,14 @@ function first<T>(list: readonly T[], f: (item: T, i: number) => string | undefi
 
 // ---- For tests of single values ----------------------------------------------------------------------------------------
 
-/** Devices whose numbers people see: the oracle and every instruction set of this machine. */
+/** Devices whose numbers people see: the oracle, every instruction set of this machine, and the mode that is equal on all. */
 export function everyDevice(): { name: string; on: Device }[] {
   const isas = machine().isas as ('avx512' | 'avx2' | 'base')[]
-  return [{ name: 'ref', on: onRef() }, ...isas.map((isa) => ({ name: isa, on: device('cpu', { isa }) }))]
+  return [
+    { name: 'ref', on: onRef() },
+    ...isas.map((isa) => ({ name: isa, on: device('cpu', { isa }) })),
+    { name: 'portable', on: device('cpu', { numerics: 'portable' }) },
+  ]
 }
 
 /** Runs a function of eager tensors as one program and gives the elements of its results. */

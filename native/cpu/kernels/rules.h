@@ -2,6 +2,7 @@
 // and the rate. The formulas and their sources stand in ref/update.h; roots and divisions are exact, no estimates.
 // Decay, clipping and penalties are done before a rule is asked.
 #pragma once
+#include "../../ref/portable.h"
 #include "../simd.h"
 
 namespace gradline::cpu::GL_ISA {
@@ -88,7 +89,7 @@ struct Moments {
     namespace a = attr::adamUpdate;
     const double beta1 = op.attr[a::beta1], beta2 = op.attr[a::beta2];
     t = static_cast<double>(op.in[op.inputs - 1].as<StepState>()->updates);
-    left1 = __builtin_pow(beta1, t), left2 = __builtin_pow(beta2, t);
+    left1 = ref::portable::pow(beta1, t), left2 = ref::portable::pow(beta2, t);
     keep1 = static_cast<float>(beta1), take1 = static_cast<float>(1 - beta1);
     keep2 = static_cast<float>(beta2), take2 = static_cast<float>(1 - beta2);
     eps = static_cast<float>(op.attr[a::eps]);
@@ -128,7 +129,7 @@ struct Adamax : Moments {
 
 // NAdam's momentum of update t.
 GL_SIMD double nadamMomentum(double beta, double decay, double t) {
-  return beta * (1 - 0.5 * __builtin_pow(0.96, t * decay));
+  return beta * (1 - 0.5 * ref::portable::pow(0.96, t * decay));
 }
 
 struct Nadam : Moments {
