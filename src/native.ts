@@ -11,7 +11,7 @@ import { damaged, type Failure, loadError, notFound, refused } from './loadFailu
 import { type Platform, platform } from './platform.js'
 
 /** The interface that this code speaks: kAbiVersion of native/abi.h. */
-const abi = 2
+const abi = 3
 
 export interface NativeOp {
   readonly name: string

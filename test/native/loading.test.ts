@@ -165,11 +165,11 @@ describe('the native part', () => {
   })
 
   it('of another release: both versions and both interfaces', () => {
-    for (const exports of ['{ abi: 99, version: "0.1.0" }', '{ abi: 2, version: "9.9.9" }', '{ abi: 2 }']) {
+    for (const exports of ['{ abi: 99, version: "0.1.0" }', '{ abi: 3, version: "9.9.9" }', '{ abi: 3 }']) {
       const path = fileOf('gradline.cjs', `module.exports = ${exports}`)
       const { message } = errorOf(() => load({ path, from: 'package' }, glibc))
       expect(message).toContain('the binary belongs to another release')
-      expect(message).toContain(`expected  gradline ${version}, interface 2`)
+      expect(message).toContain(`expected  gradline ${version}, interface 3`)
       expect(message).toContain(`npm install gradline@${version} @gradline/linux-x64@${version}`)
     }
   })
