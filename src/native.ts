@@ -72,7 +72,10 @@ export interface Addon {
   ops(): NativeOp[]
   layout(): Record<string, number>
   machine(): { cpu: string; cores: number; isas: string[] }
-  open(backend: 'cpu' | 'ref', threads: number, isa: string): NativeDevice
+  /** `backend`: 'cpu', 'ref' or the path of a library; `index` and `graph` are for cards. */
+  open(backend: string, threads: number, isa: string, index?: number, graph?: 'on' | 'off' | 'check'): NativeDevice
+  /** Devices of this machine that the library at this path can open. */
+  count(library: string): number
 }
 
 /** What the addon attaches to the error of a failed step. */
@@ -100,6 +103,11 @@ export function addon(): Addon {
 }
 
 const require = createRequire(import.meta.url)
+
+/** The library of the CUDA backend: beside the addon, in a clone and in an installed package. */
+export function cudaLibrary(): string {
+  return join(dirname(find().path), 'libgradline_cuda.so')
+}
 
 /** The version of this package; its binary has the same. */
 export const version: string = (

@@ -27,10 +27,6 @@ uint64_t memoryLimitOf(const Backend &backend) {
 
 std::shared_ptr<Device> Device::open(const Backend &backend, int32_t threads, const std::string &isa, int32_t index,
                                      GraphMode graph) {
-  if (backend.abi != kAbiVersion) {
-    throw Error(ErrorCode::backend, std::string("backend ") + backend.name + " has version " +
-                                        std::to_string(backend.abi) + ", expected " + std::to_string(kAbiVersion));
-  }
   DeviceOptions options{};
   ErrorText error{};
   options.threads = threads;
