@@ -79,7 +79,9 @@ function openCard(index: number, options: DeviceOptions): Device {
       fix: 'Use device "cpu", or run `npm run build -- cuda` in a clone where nvcc is installed',
     })
   }
-  return openOnce(`cuda:${index}/${graph}/${library}`, `cuda:${index}`, () => addon().open(library, 0, '', index, graph))
+  return openOnce(`cuda:${index}/${graph}/${library}`, `cuda:${index}`, () =>
+    addon().open(library, 0, '', index, graph),
+  )
 }
 
 function openOnce(key: string, name: string, open: () => NativeDevice): Device {

@@ -129,9 +129,14 @@ void *alloc(void *device, size_t bytes) {
   return nullptr;
 }
 
-// Waits for the work that may use it. Of a lost card the driver takes all memory back; what is freed says so once more.
+// Waits for the work that may use it. It is given back even where the card is lost or cannot be chosen any more.
 void release(void *device, void *memory) {
-  if (!attempt(of(device), [&] { check(cudaFree(memory), "free memory"); }) && of(device).lost) (void)cudaFree(memory);
+  bool given = false;
+  attempt(of(device), [&] {
+    given = true;
+    check(cudaFree(memory), "free memory");
+  });
+  if (!given) (void)cudaFree(memory);
 }
 
 // Pageable memory: the bytes are taken when the call returns, and everything else on the card comes behind them.
