@@ -1,11 +1,11 @@
 // Builds what is out of date: the native core (CMake), the cuBLAS binding (gyp) and the CUDA backend (nvcc) where there is
-// a driver or they were asked for, and the TypeScript. `npm run build -- [native|cublas|cuda|types|replay ...] [--cublas]
+// a driver or they were asked for, and the TypeScript. `npm run build -- [native|cublas|cuda|types|replay|emulated ...] [--cublas]
 // [--sanitize]`; without names, the first four.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
-import { Failure, filesBelow, isMain, main, root, runNode, say, which } from './common.mjs'
+import { Failure, filesBelow, isMain, main, root, run, runNode, say, which } from './common.mjs'
 
 /** Builds of the native core by what watches over them. */
 const folders = { none: 'build-core', address: 'build-sanitize', thread: 'build-tsan' }
@@ -124,6 +124,18 @@ function buildCuda({ asked, quiet }) {
   }
 }
 
+/** The CUDA backend compiled for the emulated card, host code included, as the library that a device is opened from. */
+export const emulatedLibrary = join(root, 'build-cuda/libgradline_cuda_emulated.so')
+
+/** Builds a target of test/cuda/CMakeLists.txt. */
+export function buildForEmulator(target, folder = 'build-cuda', options = []) {
+  const ninja = Boolean(which('ninja'))
+  const configure = ['-S', 'test/cuda', '-B', folder, ...(ninja ? ['-G', 'Ninja'] : []), ...options]
+  run('cmake', configure, { stdio: ['inherit', 'ignore', 'inherit'] })
+  const how = ['--parallel', String(availableParallelism()), '--', ninja ? '--quiet' : '-s']
+  run('cmake', ['--build', folder, '--target', target, ...how])
+}
+
 /** dist/, without what a source that is gone has left there. */
 function buildTypes() {
   for (const path of filesBelow('dist', '.js', '.js.map', '.d.ts')) {
@@ -147,15 +159,18 @@ export function build(names = parts, { cublas = false, cuda = false, sanitize = 
   if (names.includes('replay')) buildNative(sanitize, 'replay')
   if (names.includes('cublas')) buildCublas({ asked: cublas, quiet })
   if (names.includes('cuda')) buildCuda({ asked: cuda, quiet })
+  if (names.includes('emulated')) buildForEmulator('gradline_cuda_emulated')
   if (names.includes('types')) buildTypes()
 }
 
 if (isMain(import.meta.url)) {
   main((args) => {
     const names = args.filter((arg) => !arg.startsWith('-'))
-    const unknown = args.find((arg) => ![...parts, 'replay', '--cublas', '--sanitize'].includes(arg))
+    const unknown = args.find((arg) => ![...parts, 'replay', 'emulated', '--cublas', '--sanitize'].includes(arg))
     if (unknown) {
-      throw new Failure(`unknown argument ${unknown}; expected ${parts.join(', ')}, replay, --cublas or --sanitize`)
+      throw new Failure(
+        `unknown argument ${unknown}; expected ${parts.join(', ')}, replay, emulated, --cublas or --sanitize`,
+      )
     }
     build(names.length > 0 ? names : parts, {
       cublas: args.includes('--cublas'),

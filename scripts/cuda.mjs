@@ -5,38 +5,32 @@
 // anew). `--emulate`, `--programs` and `--compile` run one of the three, `--coverage` counts the lines of the host code.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
 import { basename, join } from 'node:path'
-import { architectures, build, findNvcc, nvccOptions, replayProgram } from './build.mjs'
+import {
+  architectures,
+  build,
+  buildForEmulator,
+  emulatedLibrary,
+  findNvcc,
+  nvccOptions,
+  replayProgram,
+} from './build.mjs'
 import { casePack, recordCases } from './check-native.mjs'
 import { Failure, filesBelow, isMain, main, root, run, runNode, say, which } from './common.mjs'
 import { setup } from './setup.mjs'
 
 const table = join(root, 'native/cuda/resources.json')
-const folder = 'build-cuda'
-
-/** The backend compiled for the emulated card, host code included, as the library that a device is opened from. */
-export const emulatedLibrary = join(root, folder, 'libgradline_cuda_emulated.so')
-
-/** Builds a target of test/cuda/CMakeLists.txt. */
-export function buildEmulated(target, into = folder, options = []) {
-  const generator = which('ninja') ? ['-G', 'Ninja'] : []
-  run('cmake', ['-S', 'test/cuda', '-B', into, ...generator, ...options], { stdio: ['inherit', 'ignore', 'inherit'] })
-  const quiet = which('ninja') ? '--quiet' : '-s'
-  run('cmake', ['--build', into, '--target', target, '--parallel', String(availableParallelism()), '--', quiet])
-}
 
 /** Kernels and host code on the emulated card: test/cuda/*.cc. */
 function emulate(families) {
-  buildEmulated('cuda_test')
-  run(join(root, folder, 'cuda_test'), families)
+  buildForEmulator('cuda_test')
+  run(join(root, 'build-cuda/cuda_test'), families)
 }
 
 /** Whole programs: those of the table of cases against ref, one by one, then what test/cuda/*.ts asks. */
 function programs() {
   setup()
-  build(['replay'])
-  buildEmulated('gradline_cuda_emulated')
+  build(['replay', 'emulated'])
   recordCases()
   run(replayProgram(), [casePack, '--backend', emulatedLibrary], { stdio: ['ignore', 'pipe', 'inherit'] })
   say('recorded cases on the emulated card: as ref says')
@@ -47,7 +41,7 @@ function programs() {
 function coverage() {
   const into = 'build-cuda-coverage'
   if (!which('gcovr')) throw new Failure('gcovr is not installed')
-  buildEmulated('cuda_test', into, ['-DGRADLINE_COVERAGE=ON', '-DGRADLINE_SANITIZE=OFF'])
+  buildForEmulator('cuda_test', into, ['-DGRADLINE_COVERAGE=ON', '-DGRADLINE_SANITIZE=OFF'])
   for (const file of filesBelow(into, '.gcda')) rmSync(join(root, file))
   run(join(root, into, 'cuda_test'), ['host'])
   run('gcovr', ['--root', '.', '--filter', 'native/cuda/[^/]+$', '--fail-under-line', '90', into])
