@@ -227,6 +227,7 @@ void Device::runnerLoop() {
     } catch (const std::exception &e) {  // no room for an error text, at worst; nothing may leave the thread
       queued->run->error = Error(ErrorCode::backend, e.what());
       queued->run->error->completed = static_cast<int64_t>(queued->run->completed);
+      queued->run->program->failed_ = true;
     }
     finish(std::move(*queued));
   }

@@ -132,7 +132,13 @@ void Executable::bind(void *workspace, const void *metrics, size_t metricBytes) 
   end.status = status_;
   planEndOfStep(end, metrics, ring_.get(), static_cast<int64_t>(slotBytes_ / 4), static_cast<int64_t>(slots_));
   launches_.insert(launches_.end(), end.list.begin(), end.list.end());
-  for (const Launch &launch : launches_) usesBlas_ |= launch.work == Work::gemm;
+  for (const Launch &launch : launches_) {
+    usesBlas_ |= launch.work == Work::gemm;
+    if (launch.work != Work::kernel) continue;
+    // The driver loads a kernel when it is first asked for, which is better done before a capture than in one.
+    cudaFuncAttributes attributes;
+    check(cudaFuncGetAttributes(&attributes, launch.function), "load a kernel onto the card");
+  }
 
   std::sort(written_.begin(), written_.end(), [](const Range &a, const Range &b) { return a.begin < b.begin; });
   std::vector<Range> merged;

@@ -292,6 +292,29 @@ void testMissing() {
   expectNothingLeft(name);
 }
 
+// A library for products is opened with the device and closed with it; what it says is passed on.
+void testLibrary() {
+  const char *name = "a library for products";
+  static int32_t opened, code;
+  opened = code = 0;
+  GlBlas blas = {};
+  blas.name = "stand-in";
+  blas.open = [](void **) { return opened += code == 0, code; };
+  blas.close = [](void *) { return --opened; };
+  blas.text = [](int32_t) { return "it is of no use"; };
+  DeviceOptions options = {};
+  options.blas = &blas;
+  ErrorText text = {};
+  void *device = Session::backend().open(&options, &text);
+  expect(name, device && opened == 1, "is not opened");
+  if (device) Session::backend().close(device);
+  expect(name, opened == 0, "is not closed");
+  code = 1;
+  expect(name, !Session::backend().open(&options, &text), "is used although it failed");
+  expectText(name, text.text, "could not open stand-in: it is of no use");
+  expectNothingLeft(name);
+}
+
 // Programs that this backend cannot run are refused with the op that stands in the way.
 void testRefusals() {
   const char *name = "a program that is refused";
@@ -398,6 +421,7 @@ void testHost() {
   testModes();
   testFaults();
   testMissing();
+  testLibrary();
   testRefusals();
   testInjection();
 }

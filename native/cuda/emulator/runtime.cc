@@ -362,6 +362,11 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return drain(stream);
 }
 
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attributes, const void *) {
+  CARD_BEGIN(beginOutsideOfCapture);
+  attributes->maxThreadsPerBlock = gradline::cuda::kMaxThreads;
+  return cudaSuccess;
+}
 cudaError_t cudaLaunchKernel(const void *function, dim3 grid, dim3 block, void **arguments, size_t shared,
                              cudaStream_t stream) {
   CARD_BEGIN(begin);
