@@ -120,7 +120,16 @@ function buildCuda({ asked, quiet }) {
     run(launcher[0], [...launcher.slice(1), ...options])
   }
   if (objects.some((object) => time(object) > time(out))) {
-    run(nvcc, ['-shared', '-cudart', 'static', '-Xlinker', '--version-script=native/cuda/library.map', '-o', out, ...objects])
+    run(nvcc, [
+      '-shared',
+      '-cudart',
+      'static',
+      '-Xlinker',
+      '--version-script=native/cuda/library.map',
+      '-o',
+      out,
+      ...objects,
+    ])
   }
 }
 
