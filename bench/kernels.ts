@@ -80,11 +80,14 @@ function matmuls(threads: number): Case[] {
   return [
     ...squares.flatMap((n) => (['NN', 'NT', 'TN'] as const).map((form) => matmul(n, n, n, form, threads, n < 2048))),
     ...batches.flatMap((batch) =>
-      layers.flatMap(([inputs, units]) => [
-        matmul(batch, inputs, units, 'NN', threads, batch === 32 || batch === 128),
-        matmul(batch, units, inputs, 'NT', threads, batch === 128),
-        matmul(inputs, batch, units, 'TN', threads, batch === 128),
-      ]),
+      // Squares are there already.
+      layers
+        .filter(([inputs, units]) => batch !== inputs || inputs !== units)
+        .flatMap(([inputs, units]) => [
+          matmul(batch, inputs, units, 'NN', threads, batch === 32 || batch === 128),
+          matmul(batch, units, inputs, 'NT', threads, batch === 128),
+          matmul(inputs, batch, units, 'TN', threads, batch === 128),
+        ]),
     ),
   ]
 }

@@ -13,6 +13,7 @@ import { type Build, type Case, type Entry, type Fact, type Library, measure } f
 import { checkPeers } from './peers/check.js'
 import { findPeers } from './peers/find.js'
 import { openPeers, type Peers } from './peers/peers.js'
+import { type Report, writeTables } from './report.js'
 import { selfTest, shortEntries } from './selfTest.js'
 import { memory, profiled, profileOf, steps } from './steps.js'
 import { sizes, whole } from './whole.js'
@@ -26,21 +27,10 @@ const help = `npm run bench -- [suite] [options]
   --compare FOLDER   measure another built checkout in turn with this one
   --profile PATTERN  instead: time and share of every op of the steps whose name matches
   --peers            other libraries of this machine do the same work in the same rounds; without --quick also compiled
+  --table FILE       instead: renew the tables of docs/performance.md from files of --peers --json, several with commas
   --slow NAME:5      entries of that name wait 5 % longer; without --compare this build is its own opponent
   --self-test        compares this build with itself again and again, with and without waiting 5 % longer
   --runs N           so often for each entry (10), of a few short entries unless --only chooses others`
-
-interface Report {
-  readonly format: 1
-  readonly machine: { readonly cpu: string; readonly cores: number; readonly device: string }
-  readonly node: string
-  readonly rounds: number
-  /** Load average before and after. */
-  readonly load: readonly [number, number]
-  /** Names, versions and variants of the peers. */
-  readonly peers?: readonly string[]
-  readonly entries: readonly Entry[]
-}
 
 const own = fileURLToPath(new URL('..', import.meta.resolve('gradline')))
 
@@ -61,6 +51,7 @@ function settings() {
       compare: { type: 'string' },
       profile: { type: 'string' },
       peers: { type: 'boolean', default: false },
+      table: { type: 'string' },
       slow: { type: 'string' },
       'self-test': { type: 'boolean', default: false },
       runs: { type: 'string', default: '10' },
@@ -126,6 +117,8 @@ async function run(): Promise<void> {
   const options = settings()
   if (options.help) return console.log(help)
   if (options.profile !== undefined) return profileSteps(new RegExp(options.profile, 'i'))
+  const from = (file: string): string => resolve(process.env.INIT_CWD ?? '.', file)
+  if (options.table !== undefined) return writeTables(own, options.table.split(',').map(from))
   const { quick, only, rounds, slow } = options
   const build = await buildOf(own)
   if (options.peers) {
@@ -214,7 +207,7 @@ async function run(): Promise<void> {
       entries,
       ...(peers && { peers: peers.names }),
     }
-    const file = resolve(process.env.INIT_CWD ?? '.', options.json)
+    const file = from(options.json)
     statSync(dirname(file))
     writeFileSync(file, `${JSON.stringify(written, rounded, 1)}\n`)
   }

@@ -16,7 +16,7 @@
 
 namespace gradline {
 
-constexpr uint32_t kAbiVersion = 3;
+constexpr uint32_t kAbiVersion = 4;
 constexpr uint32_t kProgramMagic = 0x31504C47;  // "GLP1"
 constexpr uint32_t kProgramVersion = 1;
 constexpr int kMaxRank = 6;
@@ -159,7 +159,7 @@ struct Epilogue {
   double attr;
 };
 
-// A failure that depends on data and so is found while running: the first one reported stops the step.
+// A failure that depends on data and so is found while running; it stops the step.
 enum class Fault : int32_t { none = 0, labelOutOfRange = 1, indexOutOfRange = 2, notFinite = 3 };
 struct RunStatus {
   int32_t fault;
@@ -174,6 +174,7 @@ struct Op {
   uint32_t index;
   int32_t inputs, outputs, epilogues;
   bool fp64;
+  bool lasting;  // writes memory that outlives the step, so it must not begin once an op before it has failed
   Tensor in[kMaxInputs], out[kMaxOutputs];
   Epilogue epilogue[kMaxEpilogues];
   double attr[kMaxAttrs];
@@ -185,10 +186,18 @@ struct Op {
   GL_INLINE int64_t iattr(int i) const { return static_cast<int64_t>(attr[i]); }
 };
 
+// Threads find failures in any order; the one of the first op and its first row stays.
 GL_INLINE void report(const Op &op, Fault fault, int64_t row, int64_t got, int64_t limit) {
-  int32_t none = 0;
-  int32_t busy = -1;  // claimed first, published last, so that the numbers belong to one report
-  if (!__atomic_compare_exchange_n(&op.status->fault, &none, busy, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) return;
+  constexpr int32_t kBusy = -1;  // claimed first, published last, so that the numbers belong to one report
+  int32_t seen = __atomic_load_n(&op.status->fault, __ATOMIC_RELAXED);
+  do {
+    while (seen == kBusy) seen = __atomic_load_n(&op.status->fault, __ATOMIC_RELAXED);
+  } while (!__atomic_compare_exchange_n(&op.status->fault, &seen, kBusy, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+  const bool later = op.status->op > op.index || (op.status->op == op.index && op.status->row > row);
+  if (seen != static_cast<int32_t>(Fault::none) && !later) {
+    __atomic_store_n(&op.status->fault, seen, __ATOMIC_RELEASE);
+    return;
+  }
   op.status->op = op.index;
   op.status->row = row;
   op.status->got = got;
@@ -202,7 +211,8 @@ GL_INLINE void report(const Op &op, Fault fault, int64_t row, int64_t got, int64
 enum class GraphMode : int32_t { on, off, check };
 
 struct DeviceOptions {
-  int32_t threads;  // 0: as many as the process may use
+  int32_t threads;  // that share the work, at least 1
+  int32_t cores;    // that the process may use: more threads than these would only wait for each other
   char isa[16];     // cpu: "" best of the machine, else "avx512", "avx2" or "base"
   int32_t index;    // cuda: which card
   GraphMode graph;

@@ -59,7 +59,7 @@ const steps = {
   types: () => runNode('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.check.json']),
   build: () => {
     ensureTools()
-    build()
+    build(undefined, { cublas: true })
   },
   symbols: () => none(checkSymbols(), 'symbols outside of their namespace'),
   pack: checkPack,

@@ -13,10 +13,10 @@ const rooms = [
   ['model', 'layers/ losses/ optimizers/ schedules/ initializers/ regularizers/'],
   [
     'machine',
-    'platform.ts loadFailure.ts native.ts device.ts passes.ts plan.ts encode.ts print.ts profile.ts program.ts eager.ts memory.ts',
+    'platform.ts loadFailure.ts native.ts device.ts lower.ts passes/ plan.ts encode.ts print.ts profile.ts program.ts eager.ts memory.ts',
   ],
   ['use', 'train/ data/ io/ diagnose/ metrics/ transform/ search/'],
-  ['door', 'index.ts cli/'],
+  ['door', 'index.ts cublas.ts cli/'],
 ].map(([name, members]) => ({ name, members: members.split(' ').map((member) => `src/${member}`) }))
 const loader = 'src/native.ts' // the only file that may load the addon
 

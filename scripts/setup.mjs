@@ -62,7 +62,7 @@ export function setup() {
   ensureNode()
   ensurePackages()
   ensureTools()
-  build(undefined, { quiet: true })
+  build(undefined, { quiet: true, cublas: true })
 }
 
 if (isMain(import.meta.url)) main(setup)

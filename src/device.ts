@@ -80,7 +80,7 @@ function openCard(index: number, options: DeviceOptions): Device {
     })
   }
   return openOnce(`cuda:${index}/${graph}/${library}`, `cuda:${index}`, () =>
-    addon().open(library, 0, '', index, graph),
+    addon().open(library, 0, '', 0, index, graph),
   )
 }
 

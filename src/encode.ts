@@ -4,7 +4,7 @@
 import type { Numerics } from './dtype.js'
 import { GradlineError } from './errors.js'
 import type { Node, Site, UpdateSettings } from './graph.js'
-import { type Lowered, storedAs } from './passes.js'
+import { type Lowered, storedAs } from './lower.js'
 import type { MemoryPlan, Placement } from './plan.js'
 import type { Tensor, Variable } from './tensor.js'
 

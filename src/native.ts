@@ -11,7 +11,7 @@ import { damaged, type Failure, loadError, notFound, refused } from './loadFailu
 import { type Platform, platform } from './platform.js'
 
 /** The interface that this code speaks: kAbiVersion of native/abi.h. */
-const abi = 3
+export const abi = 4
 
 export interface NativeOp {
   readonly name: string
@@ -71,9 +71,20 @@ export interface Addon {
   readonly compiler: string
   ops(): NativeOp[]
   layout(): Record<string, number>
-  machine(): { cpu: string; cores: number; isas: string[] }
-  /** `backend`: 'cpu', 'ref' or the path of a library; `index` and `graph` are for cards. */
-  open(backend: string, threads: number, isa: string, index?: number, graph?: 'on' | 'off' | 'check'): NativeDevice
+  /** `root`: reads the files of another root, for tests. */
+  machine(root?: string): { cpu: string; cores: number; memory: number; isas: string[] }
+  /**
+   * `backend`: 'cpu', 'ref' or the path of a library. `cores`: as if the process might use so many, for tests; `index` and
+   * `graph` are for cards.
+   */
+  open(
+    backend: string,
+    threads: number,
+    isa: string,
+    cores?: number,
+    index?: number,
+    graph?: 'on' | 'off' | 'check',
+  ): NativeDevice
   /** Devices of this machine that the library at this path can open. */
   count(library: string): number
 }
@@ -193,4 +204,69 @@ export function translated(error: unknown): unknown {
     cause: error,
     ...(site && !error.message.includes(site) ? { where: site } : {}),
   })
+}
+
+/** Memory on a CUDA device. */
+export interface NativeDeviceBuffer {
+  readonly bytes: number
+  write(data: NodeJS.TypedArray | ArrayBuffer, byteOffset?: number): void
+  read<T extends NodeJS.TypedArray | ArrayBuffer>(into: T, byteOffset?: number): T
+  free(): void
+}
+
+/** A CUDA device with one stream; fields of products are checked there. */
+export interface NativeCublasDevice {
+  readonly name: string
+  readonly capability: number
+  readonly bytes: number
+  alloc(bytes: number): NativeDeviceBuffer
+  sgemm(product: object): void
+  gemmEx(product: object): void
+  gemmStridedBatched(product: object): void
+  ltMatmul(product: object): { workspaceBytes: number; measured: boolean; candidates: number }
+  tune(product: object): { workspaceBytes: number; measured: boolean; candidates: number }
+  synchronize(): void
+  close(): void
+}
+
+/** The cuBLAS binding (native/cublas), an addon of its own. */
+export interface CublasAddon {
+  load(folder?: string): {
+    found: boolean
+    version?: string
+    ltVersion?: number
+    path?: string
+    driverError?: string
+    error?: string
+  }
+  cache(path?: string): void
+  readonly Device: new (options: object) => NativeCublasDevice
+  /** For the CUDA backend: an External with the table of native/cuda/blas.h. */
+  readonly provider: unknown
+}
+
+let cublas: CublasAddon | undefined
+
+/** The cuBLAS binding, loaded at first use: a local build, else the one beside the binary of this platform's package. */
+export function cublasAddon(): CublasAddon {
+  if (cublas) return cublas
+  const local = fileURLToPath(new URL('../build/Release/gradline_cublas.node', import.meta.url))
+  let path = local
+  if (!existsSync(path)) {
+    try {
+      path = require.resolve(`@gradline/${platform().name}/gradline_cublas.node`)
+    } catch {
+      throw new GradlineError('missing', `The cuBLAS binding is not built: ${local} is not there`, {
+        fix: 'It is for Linux; `npm run build -- cublas --cublas` builds it',
+      })
+    }
+  }
+  try {
+    cublas = require(path) as CublasAddon
+  } catch (error) {
+    throw new GradlineError('native', `The cuBLAS binding cannot be loaded: ${(error as Error).message}`, {
+      cause: error,
+    })
+  }
+  return cublas
 }

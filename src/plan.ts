@@ -3,7 +3,7 @@
 
 import { bytesOf, type Numerics } from './dtype.js'
 import type { GradientBuffer, Node } from './graph.js'
-import { type Lowered, operandsOf, storedAs } from './passes.js'
+import { type Lowered, operandsOf, storedAs } from './lower.js'
 import { sameShape } from './shape.js'
 import { alignment, type Region, type RegionKind, type Tensor, Variable } from './tensor.js'
 
@@ -109,7 +109,8 @@ function lifetimes(
       if (!planned(output)) continue
       // Without packing every value lives as long as the step, so none can share with another.
       const [from, to] = mode === 'packed' ? [i, lastUse.get(output) ?? i] : [0, nodes.length]
-      const reused = mode === 'packed' && node.op.inPlace ? dyingInput(node, output, i) : undefined
+      const inPlace = mode === 'packed' && node.op.inPlace && output === node.outputs[0]
+      const reused = inPlace ? dyingInput(node, output, i) : undefined
       if (reused) reused.to = to
       blocks.set(output, reused ?? { bytes: bytes(output), from, to, offset: 0 })
     }

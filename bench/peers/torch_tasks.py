@@ -295,6 +295,8 @@ def peak_of(once):
             events = json.load(file)
     events = events if isinstance(events, list) else events["traceEvents"]
     changes = sorted((e["ts"], e["args"]["Bytes"]) for e in events if e.get("name") == "[memory]")
+    if not changes:
+        raise RuntimeError("this build keeps no record of allocations")
     alive = most = 0
     for _, change in changes:
         alive += change

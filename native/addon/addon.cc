@@ -48,12 +48,14 @@ Napi::Value layout(const Napi::CallbackInfo &info) {
   return sizes;
 }
 
+// machine(root = ''): as far as it can be read from files, those below another root, for tests.
 Napi::Value machine(const Napi::CallbackInfo &info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    const Machine machine = readMachine();
+    const Machine machine = readMachine(info[0].IsUndefined() ? "" : toString(info[0], "root"));
     Napi::Object result = Napi::Object::New(info.Env());
     result.Set("cpu", machine.cpu);
     result.Set("cores", machine.cores);
+    result.Set("memory", static_cast<double>(machine.memory));
     result.Set("isas", toStrings(info.Env(), machine.isas));
     return result;
   });
@@ -67,19 +69,20 @@ const Backend &backendOf(const std::string &name) {
   return loadBackend(name);
 }
 
-// open(backend, threads, isa, index, graph): backend 'cpu', 'ref' or the path of a library; threads 0 for all cores
-// this process may use, isa '' for the best; index and graph ('on', 'off', 'check') are for cuda.
+// open(backend, threads, isa, cores = 0, index = 0, graph = 'on'): backend 'cpu', 'ref' or the path of a library;
+// threads 0 for all cores, isa '' for the best, cores 0 for those this process may use; index and graph ('on', 'off',
+// 'check') are for cuda.
 Napi::Value open(const Napi::CallbackInfo &info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const std::string name = toString(info[0], "backend");
-    int32_t threads = static_cast<int32_t>(toInteger(info[1], "threads", 0, 1024));
+    const auto threads = static_cast<int32_t>(toInteger(info[1], "threads", 0, 1024));
     const std::string isa = toString(info[2], "isa");
-    const auto index = info[3].IsUndefined() ? 0 : static_cast<int32_t>(toInteger(info[3], "index", 0, 1024));
-    const std::string mode = info[4].IsUndefined() ? "on" : toString(info[4], "graph");
+    const auto cores = info[3].IsUndefined() ? 0 : static_cast<int32_t>(toInteger(info[3], "cores", 0, 1024));
+    const auto index = info[4].IsUndefined() ? 0 : static_cast<int32_t>(toInteger(info[4], "index", 0, 1024));
+    const std::string mode = info[5].IsUndefined() ? "on" : toString(info[5], "graph");
     if (mode != "on" && mode != "off" && mode != "check") rejectArgument("unknown graph mode \"" + mode + "\"");
     const GraphMode graph = mode == "on" ? GraphMode::on : mode == "off" ? GraphMode::off : GraphMode::check;
-    if (threads == 0) threads = readMachine().cores;
-    auto host = Host::create(info.Env(), Device::open(backendOf(name), threads, isa, index, graph));
+    auto host = Host::create(info.Env(), Device::open(backendOf(name), threads, isa, cores, index, graph));
     return NativeDevice::create(info.Env(), Environment::of(info.Env()).device, std::move(host));
   });
 }

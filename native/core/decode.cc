@@ -137,7 +137,10 @@ Op toOp(const Image &image, uint32_t index, const OpRecord &r) {
   op.outputs = static_cast<int32_t>(r.outputs);
   op.epilogues = static_cast<int32_t>(r.epilogues);
   for (uint32_t i = 0; i < r.inputs; i++) op.in[i] = valueOf(image, op, r.in[i]);
-  for (uint32_t i = 0; i < r.outputs; i++) op.out[i] = valueOf(image, op, r.out[i]);
+  for (uint32_t i = 0; i < r.outputs; i++) {
+    op.out[i] = valueOf(image, op, r.out[i]);
+    op.lasting |= isExternal(image.kindOf(op.out[i]));
+  }
   for (int i = 0; i < kMaxAttrs; i++) op.attr[i] = r.attrs[i];
   for (uint32_t i = 0; i < r.epilogues; i++) {
     const EpilogueRecord &e = r.epilogue[i];

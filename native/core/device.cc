@@ -25,11 +25,12 @@ uint64_t memoryLimitOf(const Backend &backend) {
 
 }  // namespace
 
-std::shared_ptr<Device> Device::open(const Backend &backend, int32_t threads, const std::string &isa, int32_t index,
-                                     GraphMode graph) {
+std::shared_ptr<Device> Device::open(const Backend &backend, int32_t threads, const std::string &isa, int32_t cores,
+                                     int32_t index, GraphMode graph) {
   DeviceOptions options{};
   ErrorText error{};
-  options.threads = threads;
+  options.cores = cores > 0 ? cores : readMachine().cores;
+  options.threads = threads > 0 ? threads : options.cores;
   options.index = index;
   options.graph = graph;
   if (isa.size() >= sizeof options.isa) throw Error(ErrorCode::argument, "unknown instruction set \"" + isa + "\"");

@@ -11,6 +11,7 @@
 #include <windows.h>
 #endif
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <limits>
 #include <sstream>
@@ -39,15 +40,15 @@ double toNumber(const std::string &text, double otherwise) {
 
 // The directories of this process's cgroup and all its parents for one controller ("" for version 2). A container often
 // sees only its own root, where the path does not exist; its parents, down to the mount itself, are then still tried.
-std::vector<std::string> cgroupDirectories(const std::string &controller) {
-  std::ifstream file("/proc/self/cgroup");
+std::vector<std::string> cgroupDirectories(const std::string &root, const std::string &controller) {
+  std::ifstream file(root + "/proc/self/cgroup");
   std::vector<std::string> directories;
   for (std::string line; std::getline(file, line);) {  // "0::/path" or "4:cpu,cpuacct:/path"
     const size_t first = line.find(':'), second = line.find(':', first + 1);
     if (second == std::string::npos) continue;
     const std::string list = "," + line.substr(first + 1, second - first - 1) + ",";
     if (controller.empty() ? list != ",," : list.find("," + controller + ",") == std::string::npos) continue;
-    const std::string mount = "/sys/fs/cgroup" + (controller.empty() ? "" : "/" + controller);
+    const std::string mount = root + "/sys/fs/cgroup" + (controller.empty() ? "" : "/" + controller);
     for (std::string path = line.substr(second + 1);; path.erase(path.rfind('/'))) {
       directories.push_back(mount + (path == "/" ? "" : path));
       if (path.find('/') == std::string::npos || path == "/") break;
@@ -56,24 +57,24 @@ std::vector<std::string> cgroupDirectories(const std::string &controller) {
   return directories;
 }
 
-double cpuQuota() {
+double cpuQuota(const std::string &root) {
   double cores = std::numeric_limits<double>::infinity();
   const auto limit = [&](const std::string &quota, const std::string &period) {
     const double per = toNumber(period, 0);
     if (per > 0) cores = std::min(cores, toNumber(quota, std::numeric_limits<double>::infinity()) / per);
   };
-  for (const std::string &directory : cgroupDirectories("")) {
+  for (const std::string &directory : cgroupDirectories(root, "")) {
     std::istringstream line(readLine(directory + "/cpu.max"));  // "max 100000" or "150000 100000"
     std::string quota, period;
     if (line >> quota >> period) limit(quota, period);
   }
-  for (const std::string &directory : cgroupDirectories("cpu")) {
+  for (const std::string &directory : cgroupDirectories(root, "cpu")) {
     limit(readLine(directory + "/cpu.cfs_quota_us"), readLine(directory + "/cpu.cfs_period_us"));
   }
   return cores;
 }
 
-int allowedCores() {
+int allowedCores(const std::string &root) {
   // The fixed cpu_set_t holds 1024 cores; larger machines refuse it, so grow the mask until it fits.
   int cores = 0;
   for (int capacity = 1024; capacity <= 1 << 20 && cores == 0; capacity *= 2) {
@@ -83,15 +84,17 @@ int allowedCores() {
     CPU_FREE(mask);
   }
   if (cores == 0) cores = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
-  return std::max(1, static_cast<int>(std::min<double>(cores, cpuQuota())));
+  // A thread that would be held up most of the time keeps the others waiting, so 1.5 cores make 2 threads and 1.4
+  // make 1.
+  return std::max(1, static_cast<int>(std::floor(std::min<double>(cores, cpuQuota(root)) + 0.5)));
 }
 
-uint64_t allowedMemory() {
+uint64_t allowedMemory(const std::string &root) {
   double bytes = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-  for (const std::string &directory : cgroupDirectories("")) {
+  for (const std::string &directory : cgroupDirectories(root, "")) {
     bytes = std::min(bytes, toNumber(readLine(directory + "/memory.max"), bytes));
   }
-  for (const std::string &directory : cgroupDirectories("memory")) {
+  for (const std::string &directory : cgroupDirectories(root, "memory")) {
     bytes = std::min(bytes, toNumber(readLine(directory + "/memory.limit_in_bytes"), bytes));
   }
   return static_cast<uint64_t>(bytes);
@@ -99,9 +102,9 @@ uint64_t allowedMemory() {
 
 #else  // no control groups: the whole machine
 
-int allowedCores() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
+int allowedCores(const std::string &) { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
-uint64_t allowedMemory() {
+uint64_t allowedMemory(const std::string &) {
 #if defined(_WIN32)
   MEMORYSTATUSEX status;
   status.dwLength = sizeof status;
@@ -153,6 +156,8 @@ std::vector<std::string> usableIsas() {
 
 }  // namespace
 
-Machine readMachine() { return {cpuName(), allowedCores(), allowedMemory(), usableIsas()}; }
+Machine readMachine(const std::string &root) {
+  return {cpuName(), allowedCores(root), allowedMemory(root), usableIsas()};
+}
 
 }  // namespace gradline

@@ -14,6 +14,7 @@ struct Machine {
   std::vector<std::string> isas;  // of "avx512", "avx2", "base" those that run here, best first
 };
 
-Machine readMachine();
+// `root` stands before the paths of all files that are read, so that tests can make up a machine.
+Machine readMachine(const std::string &root = "");
 
 }  // namespace gradline

@@ -175,7 +175,8 @@ void Rules::normalizes() const {
     i < fullInputs ? sameShape(in(i), in(0)) : hasShape(in(i), row);
   }
   for (int i = 0; i < op_.outputs; i++) i == 0 ? sameShape(out(), in(0)) : hasShape(out(i), row);
-  notNegative(0);
+  notNegative(attr::batchNorm::eps);
+  if (op_.code == OpCode::batchNormGrad) notNegative(attr::batchNormGrad::slope);
 }
 
 // A table is read at places below its length, so it has at least one entry; a divisor is not 0, a period not endless.
@@ -217,9 +218,23 @@ void Rules::updates() const {
   }
 }
 
+bool takesEpilogues(OpCode code) {
+  switch (code) {
+    case OpCode::matmul:
+    case OpCode::conv2d:
+    case OpCode::conv2dInputGrad:
+    case OpCode::batchNorm:
+    case OpCode::batchNormInference:
+    case OpCode::maxPool2dGrad:
+    case OpCode::avgPool2dGrad:
+      return true;
+    default:
+      return false;
+  }
+}
+
 void Rules::epilogues() const {
-  const bool allowed = op_.code == OpCode::matmul || op_.code == OpCode::conv2d || op_.code == OpCode::conv2dInputGrad;
-  if (op_.epilogues && !allowed) fail("this op takes no epilogue");
+  if (op_.epilogues && !takesEpilogues(op_.code)) fail("this op takes no epilogue");
   for (int i = 0; i < op_.epilogues; i++) {
     const Epilogue &e = op_.epilogue[i];
     const OpInfo &info = infoOf(e.code);
@@ -229,10 +244,11 @@ void Rules::epilogues() const {
     if (!std::isfinite(e.attr) || e.attr < 0) fail(name + "needs a finite attribute of at least 0");
     if (!e.hasOperand) continue;
     isFloat(e.operand);
-    const bool row = e.code == OpCode::add && e.operand.size == out().channels();
+    const bool rows = e.code == OpCode::add || e.code == OpCode::mul;
+    const bool row = rows && e.operand.size == out().channels();
     if (e.operand.size != out().size && !row) {
       fail(name + "has operand " + describe(e.operand) + ", expected the size of the output " + describe(out()) +
-           (e.code == OpCode::add ? " or one of its rows" : ""));
+           (rows ? " or one of its rows" : ""));
     }
   }
 }

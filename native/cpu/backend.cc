@@ -1,5 +1,5 @@
-// The executor of the CPU backend: compile turns ops into a flat list of tasks with fixed thread counts, step walks it.
-// Kernels and their cutting into units stand in kernels/ and gemm/; threads in workers.cc.
+// The executor of the CPU backend: a step is one job of the team, whose threads walk the schedule together. What the
+// schedule is made of stands in plan.cc, threads in workers.cc, kernels in kernels/ and gemm/.
 #include "backend.h"
 
 #include <algorithm>
@@ -9,13 +9,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../isa.h"
-#include "../ref/table.h"
-#include "target.h"
+#include "plan.h"
 #include "workers.h"
 
 #if defined(__linux__)
@@ -28,35 +27,21 @@ namespace gradline::cpu {
 
 namespace {
 
-constexpr double kSerialBelow = 5000;    // nanoseconds of a phase that is not worth a hand-off
-constexpr double kShareOfThread = 2500;  // nanoseconds that a thread should have to do at the least
 constexpr size_t kHugePage = size_t{1} << 21;
 
 struct Device {
   const IsaTable *isa;
-  Team team;
-};
-
-// One phase of one op.
-struct Task {
-  void (*run)(const Op &, int64_t begin, int64_t end, void *scratch);
-  const Op *op;
-  int64_t units;
-  int threads;
-  bool endsOp;
+  int threads, cores;
+  Team team;  // of as many as can run at once; with fewer than `threads`, each does the work of several
 };
 
 struct Executable {
   Device *device;
   Op *ops;
   uint32_t count;
-  std::vector<Task> tasks;
-  std::vector<std::string> plans;  // by op, as is
-  std::vector<int> opThreads;
-  size_t shared = 0;   // bytes at the front of the workspace, used by one op after the other
-  size_t scratch = 0;  // bytes of each thread behind it
-  int threads = 1;     // of the widest task
-  char *scratchMemory = nullptr;
+  ProgramPlan plan;
+  int threads;  // of the team that take part
+  char *scratch = nullptr;
   RunStatus *status = nullptr;
 };
 
@@ -99,12 +84,12 @@ const IsaTable *chooseIsa(const std::string &wanted, ErrorText *error) {
 
 void *open(const DeviceOptions *options, ErrorText *error) try {
   const std::string wanted(options->isa, strnlen(options->isa, sizeof options->isa));
-  if (options->threads < 0 || options->threads > kMaxThreads)
-    return fail(error, "cpu: expected 0 to %d threads (0: as many as the process may use) but received %d.",
-                kMaxThreads, options->threads);
+  if (options->threads < 1 || options->threads > kMaxThreads)
+    return fail(error, "cpu: expected 1 to %d threads but received %d.", kMaxThreads, options->threads);
   const IsaTable *isa = chooseIsa(wanted, error);
   if (isa == nullptr) return nullptr;
-  return new Device{isa, Team(options->threads > 0 ? options->threads : std::min(usableCores(), kMaxThreads))};
+  const int together = std::min(options->threads, std::max(1, options->cores));
+  return new Device{isa, options->threads, options->cores, Team(together)};
 } catch (const std::exception &e) {
   return fail(error, "cpu: the threads could not be started: %s. Ask for fewer threads.", e.what());
 }
@@ -118,12 +103,15 @@ std::string count(int64_t n, const char *what) {
   return text;
 }
 
+// `cpu avx512, 2 threads`, and how many of them run at once if not all.
 void describe(const void *device, ErrorText *out) {
   const auto *d = static_cast<const Device *>(device);
-  std::snprintf(out->text, sizeof out->text, "cpu %s, %s", d->isa->name, count(d->team.size(), "thread").c_str());
+  std::string text = "cpu " + std::string(d->isa->name) + ", " + count(d->threads, "thread");
+  if (d->threads > d->cores) text += " on " + count(d->cores, "core");
+  std::snprintf(out->text, sizeof out->text, "%s", text.c_str());
 }
 
-int32_t threads(const void *device) { return static_cast<const Device *>(device)->team.size(); }
+int32_t threads(const void *device) { return static_cast<const Device *>(device)->threads; }
 
 void *alloc(void *, size_t bytes) {
   const size_t alignment = bytes >= 2 * kHugePage ? kHugePage : kAlignment;
@@ -153,115 +141,80 @@ void copy(void *, void *to, const void *from, size_t bytes) {
   if (bytes > 0) std::memcpy(to, from, bytes);
 }
 
-void runRef32(const Op &op, int64_t, int64_t, void *) { ref::f32[static_cast<uint32_t>(op.code)](op); }
-void runRef64(const Op &op, int64_t, int64_t, void *) { ref::f64[static_cast<uint32_t>(op.code)](op); }
-
-size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
-
-// The plan of one op by the tables: the instruction set's kernel or ref.
-KernelPlan planOf(const Device &device, const Op &op, Numerics numerics, bool *isRef) {
-  const auto code = static_cast<uint32_t>(op.code);
-  KernelPlan plan = {};
-  *isRef = numerics == Numerics::fp64 || device.isa->plan[code] == nullptr || !device.isa->plan[code](op, plan);
-  if (*isRef) {
-    plan = {};
-    plan.phases[plan.count++] = {numerics == Numerics::fp64 ? runRef64 : runRef32, 1, 0};
-  }
-  return plan;
-}
-
-const char *nameOf(OpCode code) {
-  static const char *const names[] = {
-#define GL_OP(name, ...) #name,
-#include "../ops.def"
-#undef GL_OP
-  };
-  return names[static_cast<uint32_t>(code)];
-}
-
 void *compile(void *device, Op *ops, uint32_t opCount, Numerics numerics, ErrorText *error) try {
   auto *d = static_cast<Device *>(device);
-  auto exe = std::make_unique<Executable>();
-  exe->device = d;
-  exe->ops = ops;
-  exe->count = opCount;
-  for (uint32_t i = 0; i < opCount; i++) {
-    bool isRef;
-    const KernelPlan plan = planOf(*d, ops[i], numerics, &isRef);
-    exe->shared = std::max(exe->shared, aligned(plan.workspace));
-    exe->scratch = std::max(exe->scratch, aligned(plan.scratch));
-    int widest = 1;
-    std::string units;
-    for (int p = 0; p < plan.count; p++) {
-      const Phase &phase = plan.phases[p];
-      double most = 1;
-      if (phase.nanoseconds >= kSerialBelow)
-        most = std::min({static_cast<double>(d->team.size()), static_cast<double>(phase.units),
-                         std::max(2.0, phase.nanoseconds / kShareOfThread)});
-      const int wide = std::max(1, static_cast<int>(most));
-      exe->tasks.push_back({phase.run, &ops[i], phase.units, wide, p == plan.count - 1});
-      widest = std::max(widest, wide);
-      if (p > 0) units += '+';
-      units += std::to_string(phase.units);
-    }
-    exe->threads = std::max(exe->threads, widest);
-    std::string text = isRef ? nameOf(ops[i].code) : plan.name;
-    text.append(1, ' ').append(isRef ? "ref" : d->isa->name).append(1, ' ').append(count(widest, "thread"));
-    if (!isRef) text.append(1, ' ').append(units).append(units == "1" ? " unit" : " units");
-    exe->plans.push_back(std::move(text));
-    exe->opThreads.push_back(widest);
-  }
-  return exe.release();
+  ProgramPlan plan = planProgram(*d->isa, ops, opCount, numerics, d->threads);
+  const int together = std::min(plan.step.shares, d->team.size());
+  return new Executable{d, ops, opCount, std::move(plan), together};
 } catch (const std::exception &e) {
   return fail(error, "cpu: the program could not be compiled: %s", e.what());
 }
 
 size_t workspace(const void *executable) {
   const auto *exe = static_cast<const Executable *>(executable);
-  return exe->shared + exe->scratch * static_cast<size_t>(exe->threads);
+  return exe->plan.workspace + exe->plan.scratch * static_cast<size_t>(exe->threads);
 }
 
 void bind(void *executable, void *memory, const void *, size_t) {
   auto *exe = static_cast<Executable *>(executable);
   for (uint32_t i = 0; i < exe->count; i++) exe->ops[i].workspace = memory;
-  exe->scratchMemory = static_cast<char *>(memory) + exe->shared;
+  exe->scratch = static_cast<char *>(memory) + exe->plan.workspace;
 }
 
-struct Shared {
-  const Task *task;
-  const Executable *exe;
+bool failed(const RunStatus &status) { return __atomic_load_n(&status.fault, __ATOMIC_ACQUIRE) != 0; }
+
+// Sections [begin, end) of a schedule, as a job of the team.
+struct Stretch {
+  Executable *exe;
+  const Schedule *schedule;
+  size_t begin, end;
 };
 
-// The share of thread t: contiguous units, so that neighbours in memory stay on one core.
-void runShare(const void *context, int t, int threads) {
-  const auto *shared = static_cast<const Shared *>(context);
-  const Task &task = *shared->task;
-  const int64_t begin = t * task.units / threads, end = (t + 1) * task.units / threads;
-  task.run(*task.op, begin, end, shared->exe->scratchMemory + shared->exe->scratch * static_cast<size_t>(t));
+// What one of `threads` threads does: in each section its shares, then the wait for the others. All of them stop at the
+// same wait, since it is the barrier that tells whether any has met a fault.
+void walk(void *context, int thread, int threads) {
+  const auto &stretch = *static_cast<const Stretch *>(context);
+  Executable &exe = *stretch.exe;
+  const Schedule &schedule = *stretch.schedule;
+  const auto shares = static_cast<size_t>(schedule.shares);
+  void *scratch = exe.scratch + exe.plan.scratch * static_cast<size_t>(thread);
+  for (size_t section = stretch.begin; section < stretch.end; section++) {
+    bool stop = false;
+    for (auto share = static_cast<size_t>(thread); share < shares && !stop; share += static_cast<size_t>(threads)) {
+      const size_t *starts = schedule.starts.data() + section * shares + share;
+      const Piece *piece = schedule.pieces.data() + starts[0], *last = schedule.pieces.data() + starts[1];
+      for (; piece != last && !stop; piece++) {
+        piece->run(*piece->op, piece->begin, piece->end, scratch);
+        stop = failed(*exe.status);
+      }
+    }
+    if (threads > 1 && section + 1 < stretch.end) stop = exe.device->team.meet(threads, stop);
+    if (stop) return;
+  }
 }
 
 void step(void *executable, RunStatus *status, double *seconds) {
-  using Clock = std::chrono::steady_clock;
   auto *exe = static_cast<Executable *>(executable);
   const FlushDenormals flush;
   if (exe->status != status) {
     exe->status = status;
     for (uint32_t i = 0; i < exe->count; i++) exe->ops[i].status = status;
   }
-  Clock::time_point began = seconds ? Clock::now() : Clock::time_point{};
-  for (const Task &task : exe->tasks) {
-    if (task.threads == 1) {
-      task.run(*task.op, 0, task.units, exe->scratchMemory);
-    } else {
-      const Shared shared = {&task, exe};
-      exe->device->team.run(task.threads, runShare, &shared);
-    }
-    if (seconds && task.endsOp) {
-      const Clock::time_point now = Clock::now();
-      seconds[task.op->index] = std::chrono::duration<double>(now - began).count();
-      began = now;
-    }
-    if (task.endsOp && __atomic_load_n(&status->fault, __ATOMIC_ACQUIRE) != 0) return;
+  Team &team = exe->device->team;
+  const ProgramPlan &plan = exe->plan;
+  if (seconds == nullptr) {
+    Stretch all = {exe, &plan.step, 0, plan.step.sections()};
+    team.run(exe->threads, walk, &all);
+    return;
+  }
+  using Clock = std::chrono::steady_clock;
+  auto began = Clock::now();
+  for (uint32_t i = 0; i < exe->count && !failed(*status); i++) {
+    Stretch op = {exe, &plan.timed, plan.timedSections[i], plan.timedSections[i + 1]};
+    team.run(plan.threads[i] > 1 ? exe->threads : 1, walk, &op);
+    const auto now = Clock::now();
+    seconds[i] = std::chrono::duration<double>(now - began).count();
+    began = now;
   }
 }
 
@@ -280,11 +233,11 @@ double peak(void *device, double seconds) {
   return best;
 }
 
-void park(void *device) { static_cast<Device *>(device)->team.park(); }
+void park(void *) {}  // workers without a job sleep by themselves
 
 OpPlan plan(const void *executable, uint32_t op) {
   const auto *exe = static_cast<const Executable *>(executable);
-  return {exe->plans[op].c_str(), exe->opThreads[op]};
+  return {exe->plan.texts[op].c_str(), exe->plan.threads[op]};
 }
 
 void destroy(void *executable) { delete static_cast<Executable *>(executable); }

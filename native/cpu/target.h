@@ -8,12 +8,20 @@ namespace gradline::cpu {
 
 // A phase is a loop over `units` independent pieces of work. The number of units follows from shapes only, never from
 // the number of threads, and each unit computes the same bits whoever runs it: so any thread count gives equal results.
-// Threads take contiguous ranges of units; between two phases all threads wait for each other.
+// Threads take contiguous ranges of units; between two phases all threads wait for each other, where they need to.
 struct Phase {
   void (*run)(const Op &op, int64_t begin, int64_t end, void *scratch);
   int64_t units;
-  double nanoseconds;  // rough cost of all units on one thread; decides whether other threads are worth waking
+  double nanoseconds;  // rough cost of all units on one thread; decides how many threads are worth it
+  // Work by rows, if rows > 0: of every operand in `byRow` (inputs from bit 0 on, outputs from bit kMaxInputs on), seen
+  // as so many equal rows, unit u meets only the rows [u * rowsPerUnit, (u + 1) * rowsPerUnit), or where rowsPerUnit is
+  // 0 [u * rows / units, (u + 1) * rows / units). Epilogue operands of the size of the result go with output 0. With it
+  // the executor can see that no thread needs what another one is still making, and leaves out the wait.
+  int64_t rows = 0, rowsPerUnit = 0;
+  uint32_t byRow = 0;
 };
+constexpr GL_INLINE uint32_t inputBit(int i) { return 1u << i; }
+constexpr GL_INLINE uint32_t outputBit(int i) { return 1u << (kMaxInputs + i); }
 
 constexpr int kMaxPhases = 4;
 

@@ -1,18 +1,12 @@
-// Hand-off by one counter that the workers watch; sleep and wake by futex; cores by affinity and control group.
+// Spinning, sleeping by futex, orders to workers, and the barrier of a job.
 #include "workers.h"
-
-#include <algorithm>
-#include <chrono>
-#include <cmath>
-#include <fstream>
-#include <sstream>
-#include <string>
 
 #if defined(__linux__)
 #include <linux/futex.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <climits>
 #endif
 
 namespace gradline::cpu {
@@ -20,8 +14,9 @@ namespace gradline::cpu {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr auto kSpin = std::chrono::microseconds(100);     // of an idle worker, before it sleeps
-constexpr auto kPatience = std::chrono::microseconds(50);  // of the runner, before it offers its core to others
+constexpr auto kIdleSpin = std::chrono::microseconds(100);  // of a worker without a job, before it sleeps
+constexpr auto kPatience = std::chrono::microseconds(50);   // of a thread that waits for others, before it yields
+constexpr int kYields = 4;                                  // before it sleeps
 
 void pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -31,84 +26,52 @@ void pause() {
 #endif
 }
 
-// Sleeps while `word` is 1; may return early.
-void sleepOn(std::atomic<uint32_t> &word) {
+// Sleeps while `word` is `seen`; may return early.
+void sleepOn(std::atomic<uint32_t> &word, uint32_t seen) {
 #if defined(__linux__)
-  syscall(SYS_futex, reinterpret_cast<uint32_t *>(&word), FUTEX_WAIT_PRIVATE, 1, nullptr, nullptr, 0);
+  syscall(SYS_futex, reinterpret_cast<uint32_t *>(&word), FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
 #else
-  word.wait(1);
+  word.wait(seen);
 #endif
 }
 
-void wake(std::atomic<uint32_t> &word) {
+void wakeAll(std::atomic<uint32_t> &word) {
 #if defined(__linux__)
-  syscall(SYS_futex, reinterpret_cast<uint32_t *>(&word), FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+  syscall(SYS_futex, reinterpret_cast<uint32_t *>(&word), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 #else
-  word.notify_one();
+  word.notify_all();
 #endif
 }
-
-// Calls done() until it gives true, with pauses; past `patience` calls late(), which gives false to stop waiting.
-template <class Done, class Late>
-void spinUntil(Done done, Clock::duration patience, Late late) {
-  for (int i = 0; i < 64; i++) {  // most waits end here, without a look at the clock
-    if (done()) return;
-    pause();
-  }
-  const auto end = Clock::now() + patience;
-  while (!done()) {
-    for (int i = 0; i < 16 && !done(); i++) pause();
-    if (Clock::now() >= end && !late()) return;
-  }
-}
-
-#if defined(__linux__)
-// Cores granted by one control group, or infinity. v2 keeps "quota period" in one file, v1 in two.
-double quotaOf(const std::string &folder) {
-  std::string quota;
-  double period = 0;
-  if (std::ifstream file(folder + "/cpu.max"); !(file >> quota >> period)) {
-    std::ifstream quotaFile(folder + "/cpu.cfs_quota_us"), periodFile(folder + "/cpu.cfs_period_us");
-    if (!(quotaFile >> quota) || !(periodFile >> period)) return INFINITY;
-  }
-  const double micros = std::strtod(quota.c_str(), nullptr);  // "max" gives 0, "no limit" of v1 is -1
-  return micros > 0 && period > 0 ? micros / period : INFINITY;
-}
-
-// The tightest quota of the process's control group and the groups around it.
-double groupQuota() {
-  double cores = INFINITY;
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {  // "id:controllers:path", v2 has no controllers
-    std::istringstream fields(line);
-    std::string id, controllers, path;
-    if (!std::getline(fields, id, ':') || !std::getline(fields, controllers, ':') || !std::getline(fields, path))
-      continue;
-    if (!controllers.empty() && ("," + controllers + ",").find(",cpu,") == std::string::npos) continue;
-    const std::string root = "/sys/fs/cgroup" + (controllers.empty() ? "" : "/" + controllers);
-    for (;;) {
-      cores = std::min(cores, quotaOf(root + path));
-      const size_t slash = path.rfind('/');
-      if (path.empty() || slash == std::string::npos) break;
-      path.resize(slash);
-    }
-  }
-  return cores;
-}
-#endif
 
 }  // namespace
 
-int usableCores() {
-  int cores = static_cast<int>(std::thread::hardware_concurrency());
-#if defined(__linux__)
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  if (sched_getaffinity(0, sizeof mask, &mask) == 0) cores = CPU_COUNT(&mask);
-  const double quota = groupQuota();
-  if (quota < cores) cores = static_cast<int>(std::ceil(quota));
-#endif
-  return std::max(1, cores);
+// Both sides first write their own word and then read the other's, all in one total order, so either the waiting thread
+// sees the new value or this one sees that somebody sleeps.
+void Signal::set(uint32_t value) {
+  word_.store(value, std::memory_order_seq_cst);
+  if (sleepers_.load(std::memory_order_seq_cst) > 0) wakeAll(word_);
+}
+
+void Signal::await(uint32_t seen, std::chrono::nanoseconds patience) {
+  const auto changed = [&] { return word_.load(std::memory_order_acquire) != seen; };
+  for (int i = 0; i < 64; i++) {  // most waits end here, without a look at the clock
+    if (changed()) return;
+    pause();
+  }
+  const auto end = Clock::now() + patience;
+  do {
+    for (int i = 0; i < 16; i++) {
+      if (changed()) return;
+      pause();
+    }
+  } while (Clock::now() < end);
+  for (int i = 0; i < kYields; i++) {
+    std::this_thread::yield();
+    if (changed()) return;
+  }
+  sleepers_.fetch_add(1, std::memory_order_seq_cst);
+  while (word_.load(std::memory_order_seq_cst) == seen) sleepOn(word_, seen);
+  sleepers_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -143,65 +106,46 @@ Team::Team(int threads) : size_(threads), workers_(new Worker[static_cast<size_t
 Team::~Team() { stop(); }
 
 void Team::stop() {
-  order(kStop, started_);
+  for (int t = 1; t < started_; t++) order(t, kStop);
   for (int t = 1; t < started_; t++) workers_[t].thread.join();
 }
 
-void Team::run(int threads, Job job, const void *context) {
+void Team::order(int worker, uint32_t what) {
+  Signal &signal = workers_[worker].order;
+  signal.set(((signal.value() >> 8) + 1) << 8 | what);
+}
+
+void Team::run(int threads, Job job, void *context) {
   job_ = job;
   context_ = context;
-  expected_ += static_cast<uint64_t>(threads - 1);
-  order(static_cast<uint64_t>(threads), threads);
+  stopping_.store(false, std::memory_order_relaxed);
+  for (int t = 1; t < threads; t++) order(t, static_cast<uint32_t>(threads));
   job(context, 0, threads);
-  spinUntil([&] { return finished_.load(std::memory_order_acquire) == expected_; }, kPatience,
-            [] {
-              std::this_thread::yield();  // a worker may be waiting for this very core
-              return true;
-            });
+  if (threads > 1) meet(threads, false);
 }
 
-void Team::park() {
-  if (size_ > 1 && (order_.load(std::memory_order_relaxed) & 0xff) != kPark) order(kPark, 0);
-}
-
-// Gives the order and wakes those of the first `upTo` who sleep. Both sides first write their own word and then read
-// the other's, all in one total order, so either the worker sees the order or this thread sees it asleep.
-void Team::order(uint64_t what, int upTo) {
-  order_.store(((order_.load(std::memory_order_relaxed) >> 8) + 1) << 8 | what, std::memory_order_seq_cst);
-  for (int t = 1; t < upTo; t++)
-    if (workers_[t].asleep.load(std::memory_order_seq_cst) == 1) {
-      workers_[t].asleep.store(0, std::memory_order_seq_cst);
-      wake(workers_[t].asleep);
-    }
-}
-
-// Returns the first order that differs from `seen`.
-uint64_t Team::awaitOrder(int index, uint64_t seen, bool spin) {
-  const auto changed = [&] { return order_.load(std::memory_order_seq_cst) != seen; };
-  if (spin) spinUntil(changed, kSpin, [] { return false; });
-  std::atomic<uint32_t> &asleep = workers_[index].asleep;
-  while (!changed()) {
-    asleep.store(1, std::memory_order_seq_cst);
-    if (!changed()) sleepOn(asleep);
-    asleep.store(0, std::memory_order_seq_cst);
+bool Team::meet(int threads, bool stop) {
+  const uint32_t seen = met_.value();  // cannot change before this thread has come
+  if (stop) stopping_.store(true, std::memory_order_relaxed);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
+    arrived_.store(0, std::memory_order_relaxed);
+    met_.set((seen | 1) + 1 + stopping_.load(std::memory_order_relaxed));
+  } else {
+    met_.await(seen, kPatience);
   }
-  return order_.load(std::memory_order_acquire);
+  return met_.value() & 1;
 }
 
 void Team::work(int index) {
   const FlushDenormals flush;
-  uint64_t seen = kPark;  // the word that order_ begins with
-  bool spin = false;
-  for (;;) {
-    seen = awaitOrder(index, seen, spin);
-    const uint64_t what = seen & 0xff;
-    if (what == kStop) return;
-    spin = what != kPark;
-    // Only those who take part may look at the job: the runner waits for them, and for nobody else, before the next.
-    if (static_cast<uint64_t>(index) < what) {
-      job_(context_, index, static_cast<int>(what));
-      finished_.fetch_add(1, std::memory_order_release);
-    }
+  Signal &signal = workers_[index].order;
+  for (uint32_t seen = 0;;) {  // the value that a signal begins with
+    signal.await(seen, kIdleSpin);
+    seen = signal.value();
+    const int threads = static_cast<int>(seen & 0xff);
+    if (threads == kStop) return;
+    job_(context_, index, threads);
+    meet(threads, false);
   }
 }
 

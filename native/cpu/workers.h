@@ -1,16 +1,13 @@
-// The team of threads of one CPU device, and how many threads the process may use. A team runs one job at a time, given
-// by the runner thread, which takes part itself. It knows nothing of ops; units and shares are the caller's business.
+// The team of threads of one CPU device: it runs one job at a time, given by the runner thread, which takes part
+// itself, and lets the threads of a job wait for each other. It knows nothing of ops; shares are the caller's business.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <thread>
 
 namespace gradline::cpu {
-
-// Threads that can run at once: the affinity mask, cut down by the cpu quota of the control group (v1 and v2); at
-// least 1.
-int usableCores();
 
 // Denormal numbers count as zero on this thread while an object of this class lives: Adam's moments of dead units decay
 // into denormals, which many processors handle a hundred times slower. x86 and 64-bit ARM; elsewhere it does nothing.
@@ -26,10 +23,25 @@ class FlushDenormals {
 };
 
 constexpr int kMaxThreads = 255;
+constexpr int kCacheLine = 128;  // two lines: processors fetch them in pairs
+
+// A word that threads watch until it changes: they spin for a while, then offer the core to others, then sleep, so that
+// a thread never keeps the core for long from the one it waits for.
+class alignas(kCacheLine) Signal {
+ public:
+  uint32_t value() const { return word_.load(std::memory_order_acquire); }
+  void set(uint32_t value);
+  // Waits while the value is `seen`, spinning for `patience` at the most.
+  void await(uint32_t seen, std::chrono::nanoseconds patience);
+
+ private:
+  std::atomic<uint32_t> word_{0};
+  std::atomic<uint32_t> sleepers_{0};
+};
 
 class Team {
  public:
-  using Job = void (*)(const void *context, int thread, int threads);
+  using Job = void (*)(void *context, int thread, int threads);
 
   // 1 <= threads <= kMaxThreads, the caller of run() included. Throws std::system_error when the system has no more.
   explicit Team(int threads);
@@ -39,36 +51,34 @@ class Team {
 
   int size() const { return size_; }
 
-  // job(context, t, threads) for t = 0 .. threads - 1, t = 0 on the calling thread; returns when all are done. A
-  // hand-off to spinning workers takes well under a microsecond. 2 <= threads <= size().
-  void run(int threads, Job job, const void *context);
+  // job(context, t, threads) for t = 0 .. threads - 1, t = 0 on the calling thread; returns when all are done.
+  void run(int threads, Job job, void *context);
 
-  // Lets the workers sleep at once; without it they spin for a while after their last job.
-  void park();
+  // Inside a job, by all of its threads: waits until all have come. True, for all of them, once any came with `stop`.
+  bool meet(int threads, bool stop);
 
  private:
-  static constexpr int kCacheLine = 128;  // two lines: processors fetch them in pairs
-  struct alignas(kCacheLine) Worker {
-    std::atomic<uint32_t> asleep{0};
+  struct Worker {
+    Signal order;  // a counter, so that each differs from the one before, and in the low 8 bits what to do
     std::thread thread;
   };
 
   void work(int index);
-  uint64_t awaitOrder(int index, uint64_t seen, bool spin);
-  void order(uint64_t what, int upTo);
+  void order(int worker, uint32_t what);
   void stop();
 
   const int size_;
   int started_ = 1;
   std::unique_ptr<Worker[]> workers_;  // [0] is the runner and has no thread
 
-  // An order is a counter, so that each differs from the one before, and in the low 8 bits what to do.
-  static constexpr uint64_t kStop = 0, kPark = 1;  // others: the number of threads of a job
-  alignas(kCacheLine) std::atomic<uint64_t> order_{kPark};
-  Job job_ = nullptr;  // written before, read after the order that asks for it
-  const void *context_ = nullptr;
-  uint64_t expected_ = 0;  // value of finished_ when the job is done; counts on, so that only workers write that line
-  alignas(kCacheLine) std::atomic<uint64_t> finished_{0};
+  static constexpr int kStop = 0;  // others: the number of threads of a job
+  Job job_ = nullptr;              // written before, read after the order that asks for it
+  void *context_ = nullptr;
+
+  // Who comes counts itself; the last one resets the count and moves the signal, whose lowest bit says `stop`.
+  alignas(kCacheLine) std::atomic<int> arrived_{0};
+  std::atomic<bool> stopping_{false};
+  Signal met_;
 };
 
 }  // namespace gradline::cpu

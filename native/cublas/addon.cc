@@ -1,169 +1,384 @@
-// Binds cuBLAS and cuBLASLt at run time: load() looks for them, `provider` hands them to the CUDA backend as the table
-// of cuda/blas.h. It runs no kernel of its own and loads on machines without CUDA, where load() says what was looked
-// for.
-#include <dlfcn.h>
-#include <napi.h>
+// The face of the binding to JavaScript (src/cublas.ts gives it types): finds the libraries, opens a device, checks
+// every argument before a call. `provider` hands the table of cuda/blas.h to the CUDA backend. It loads on machines
+// without CUDA.
+#include <cstring>
+#include <memory>
+#include <optional>
 
-#include <atomic>
-#include <cstdlib>
-#include <mutex>
-#include <string>
-#include <vector>
-
-#include "cublas/api.h"
-#include "cuda/blas.h"
+#include "cublas/arguments.h"
+#include "cublas/session.h"
+#include "cublas/table.h"
 
 namespace gradline::cublas {
 namespace {
 
-struct Library {
-  Api api;
-  int version[3];
-  size_t ltVersion;
-  std::string path;
-};
+const std::vector<const char *> kTypeNames = {"float32", "float16", "bfloat16", "float64"};
+constexpr int kTypes[] = {kReal32F, kReal16F, kReal16BF, kReal64F};
 
-// One per process, never closed: the libraries keep threads and device state of their own.
-std::mutex mutex;
-std::atomic<const Library *> library = nullptr;
-
-template <class F>
-bool resolve(void *from, const char *symbol, F &function, std::string &error) {
-  function = reinterpret_cast<F>(dlsym(from, symbol));
-  if (!function) error += std::string(symbol) + " is missing; ";
-  return function != nullptr;
+// Runs a body of ours; what it throws reaches JavaScript with a code that src/cublas.ts knows.
+template <class Body>
+auto guarded(Napi::Env env, Body body) {
+  try {
+    return body();
+  } catch (const Failure &failure) {
+    auto error = Napi::Error::New(env, failure.what());
+    error.Value()["code"] = Napi::String::New(env, failure.code == kInvalidValue ? "GL_ARGUMENT" : "GL_NATIVE");
+    error.Value()["status"] = Napi::Number::New(env, failure.code);
+    throw error;
+  } catch (const std::bad_alloc &) {
+    throw Napi::Error::New(env, "out of memory");
+  }
 }
 
-// `folder` is empty for the loader's own search, else it ends with a slash.
-const Library *open(const std::string &folder, const char *major, std::string &error) {
-  // cuBLASLt first: cuBLAS needs it by its bare name, and finds it when it is already there.
-  void *lt = dlopen((folder + "libcublasLt.so." + major).c_str(), RTLD_NOW | RTLD_LOCAL);
-  void *blas = lt ? dlopen((folder + "libcublas.so." + major).c_str(), RTLD_NOW | RTLD_LOCAL) : nullptr;
-  if (!blas) {
-    error += std::string(dlerror()) + "; ";
-    if (lt) dlclose(lt);
-    return nullptr;
+// Memory on the device. Freed by hand, with the device, or when nothing holds it any more.
+class Buffer : public Napi::ObjectWrap<Buffer> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "DeviceBuffer",
+                       {InstanceAccessor<&Buffer::bytes>("bytes"), InstanceMethod<&Buffer::write>("write"),
+                        InstanceMethod<&Buffer::read>("read"), InstanceMethod<&Buffer::free>("free")});
   }
-  Library found{};
-  bool complete = true;
-#define GL_BLAS(field, symbol, ...) complete &= resolve(blas, #symbol, found.api.field, error);
-#define GL_LT(field, symbol, ...) complete &= resolve(lt, #symbol, found.api.field, error);
-  GL_CUBLAS_API(GL_BLAS)
-  GL_CUBLASLT_API(GL_LT)
-#undef GL_BLAS
-#undef GL_LT
-  if (!complete) {
-    dlclose(blas);
-    dlclose(lt);
-    return nullptr;
-  }
-  for (int i = 0; i < 3; i++) found.api.getProperty(i, &found.version[i]);  // libraryPropertyType: major, minor, patch
-  found.ltVersion = found.api.ltVersion();
-  Dl_info info;
-  if (dladdr(reinterpret_cast<void *>(found.api.create), &info)) found.path = info.dli_fname;
-  return new Library(std::move(found));
-}
-
-// The first search that succeeds is kept for the life of the process.
-const Library *load(const std::string &folder, std::string &error) {
-  std::lock_guard<std::mutex> lock(mutex);
-  if (const Library *known = library) return known;
-  std::vector<std::string> folders;
-  if (!folder.empty()) folders.push_back(folder + "/");
-  folders.push_back("");
-  if (const char *home = std::getenv("CUDA_HOME"); home && *home) folders.push_back(std::string(home) + "/lib64/");
-  for (const auto &place : folders) {
-    for (const char *major : {"13", "12"}) {
-      if (const Library *found = open(place, major, error)) {
-        library = found;
-        return found;
-      }
+  explicit Buffer(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Buffer>(info) {}
+  ~Buffer() override {
+    try {
+      release();
+    } catch (const Failure &) {
+      // The driver may be gone before the last object is.
     }
   }
-  return nullptr;
-}
 
-// ---- The table. A handle exists only when the library does, so only `open` and `version` ask for it.
-
-int32_t versionNumber() {
-  std::string error;
-  const Library *lib = load("", error);
-  return lib ? lib->version[0] * 10000 + lib->version[1] * 100 + lib->version[2] : 0;
-}
-
-int32_t openHandle(void **handle) {
-  std::string error;
-  const Library *lib = load("", error);
-  if (!lib) return kNotInitialized;
-  return lib->api.create(reinterpret_cast<Handle *>(handle));
-}
-
-int32_t closeHandle(void *handle) { return library.load()->api.destroy(static_cast<Handle>(handle)); }
-
-int32_t useStream(void *handle, void *stream, void *workspace, size_t bytes) {
-  // The stream first: changing it resets the workspace to the library's own.
-  const Api &api = library.load()->api;
-  Status status = api.setStream(static_cast<Handle>(handle), static_cast<Stream>(stream));
-  return status ? status : api.setWorkspace(static_cast<Handle>(handle), workspace, bytes);
-}
-
-// cuBLAS stores matrices by column. A row-major matrix read that way is its transpose, so the row-major c = a b is
-// computed as c^T = b^T a^T: operands and sizes change places, the transpose flags stay.
-int32_t gemm(void *handle, const GlGemm *g) {
-  for (int64_t size : {g->m, g->n, g->k, g->lda, g->ldb, g->ldc, g->batch}) {
-    if (size < 0 || size > INT32_MAX) return kInvalidValue;  // the classic interface takes int
+  void take(std::shared_ptr<Session> session, size_t size) {
+    address_ = session->alloc(size);
+    session_ = std::move(session);
+    size_ = size;
   }
-  const Api &api = library.load()->api;
-  auto h = static_cast<Handle>(handle);
-  int opA = g->transposeA ? kOpT : kOpN, opB = g->transposeB ? kOpT : kOpN;
-  int m = static_cast<int>(g->m), n = static_cast<int>(g->n), k = static_cast<int>(g->k);
-  int lda = static_cast<int>(g->lda), ldb = static_cast<int>(g->ldb), ldc = static_cast<int>(g->ldc);
-  int compute = g->numerics == GL_BLAS_TF32 ? kCompute32FFastTF32 : kCompute32F;
-  if (g->batch == 1) {
-    return api.gemmEx(h, opB, opA, n, m, k, &g->alpha, g->b, kReal32F, ldb, g->a, kReal32F, lda, &g->beta, g->c,
-                      kReal32F, ldc, compute, kGemmDefault);
+  const Session *session() const { return session_.get(); }
+  char *address() const {
+    if (!session_) throw Failure(kInvalidValue, "the memory has been freed");
+    session_->queue();  // throws when the device is closed, which frees its memory
+    return static_cast<char *>(address_);
   }
-  return api.gemmStridedBatchedEx(h, opB, opA, n, m, k, &g->alpha, g->b, kReal32F, ldb, g->strideB, g->a, kReal32F, lda,
-                                  g->strideA, &g->beta, g->c, kReal32F, ldc, g->strideC, static_cast<int>(g->batch),
-                                  compute, kGemmDefault);
-}
+  size_t size() const { return size_; }
 
-const char *statusText(int32_t code) {
-  const Library *lib = library;
-  return lib ? lib->api.statusString(code) : "cuBLAS not found";
-}
+ private:
+  Napi::Value bytes(const Napi::CallbackInfo &info) {
+    return Napi::Number::New(info.Env(), session_ ? static_cast<double>(size_) : 0);
+  }
+  // (data: view or buffer, byteOffset = 0)
+  std::pair<uint8_t *, size_t> range(const Napi::CallbackInfo &info, const char *name, char *&at) {
+    const Napi::Value data = info[0];
+    uint8_t *bytes = nullptr;
+    size_t length = 0;
+    if (data.IsTypedArray()) {
+      const auto view = data.As<Napi::TypedArray>();
+      bytes = static_cast<uint8_t *>(view.ArrayBuffer().Data()) + view.ByteOffset();
+      length = view.ByteLength();
+    } else if (data.IsArrayBuffer()) {
+      bytes = static_cast<uint8_t *>(data.As<Napi::ArrayBuffer>().Data());
+      length = data.As<Napi::ArrayBuffer>().ByteLength();
+    } else {
+      throw Failure(kInvalidValue, std::string("Expected a typed array or an ArrayBuffer for data of ") + name);
+    }
+    double offset = 0;
+    if (info.Length() > 1 && !info[1].IsUndefined()) {
+      offset = info[1].IsNumber() ? info[1].As<Napi::Number>().DoubleValue() : -1;
+    }
+    at = address();
+    if (!(offset >= 0) || offset != std::floor(offset) ||
+        offset + static_cast<double>(length) > static_cast<double>(size_)) {
+      throw Failure(kInvalidValue, std::string(name) + " of " + std::to_string(length) + " bytes at offset " +
+                                       info[1].ToString().Utf8Value() + " leaves the memory of " +
+                                       std::to_string(size_) + " bytes");
+    }
+    at += static_cast<size_t>(offset);
+    return {bytes, length};
+  }
+  void write(const Napi::CallbackInfo &info) {
+    guarded(info.Env(), [&] {
+      char *at;
+      const auto [data, length] = range(info, "write", at);
+      session_->write(at, data, length);
+    });
+  }
+  Napi::Value read(const Napi::CallbackInfo &info) {
+    return guarded(info.Env(), [&] {
+      char *at;
+      const auto [data, length] = range(info, "read", at);
+      session_->read(data, at, length);
+      return info[0];
+    });
+  }
+  void free(const Napi::CallbackInfo &info) {
+    guarded(info.Env(), [&] { release(); });
+  }
+  void release() {
+    if (const auto session = std::move(session_)) session->free(address_);
+  }
 
-const GlBlas table = {GL_BLAS_ABI, sizeof(GlBlas), "cublas", versionNumber, openHandle,
-                      closeHandle, useStream,      gemm,     statusText};
+  std::shared_ptr<Session> session_;
+  void *address_ = nullptr;
+  size_t size_ = 0;
+};
 
-// load(folder?: string) -> { found, version?, ltVersion?, path?, error? }
+struct Classes {
+  Napi::FunctionReference device, buffer;
+};
+
+// Part of a buffer that a call reads or writes.
+struct Place {
+  char *from = nullptr;
+  size_t bytes = 0;
+  bool overlaps(const Place &other) const { return from < other.from + other.bytes && other.from < from + bytes; }
+};
+
+class Device : public Napi::ObjectWrap<Device> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(
+        env, "Device",
+        {InstanceMethod<&Device::alloc>("alloc"), InstanceMethod<&Device::sgemm>("sgemm"),
+         InstanceMethod<&Device::gemmEx>("gemmEx"), InstanceMethod<&Device::gemmStridedBatched>("gemmStridedBatched"),
+         InstanceMethod<&Device::ltMatmul>("ltMatmul"), InstanceMethod<&Device::tune>("tune"),
+         InstanceMethod<&Device::synchronize>("synchronize"), InstanceMethod<&Device::close>("close"),
+         InstanceAccessor<&Device::name>("name"), InstanceAccessor<&Device::capability>("capability"),
+         InstanceAccessor<&Device::bytes>("bytes")});
+  }
+  // new Device({ device, workspaceBytes }), after load() has found the libraries
+  explicit Device(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Device>(info) {
+    const Fields fields(info[0], "open");
+    const int64_t ordinal = fields.integer("device", 0, 0);
+    const int64_t workspace = fields.integer("workspaceBytes", 0, 32 << 20);
+    guarded(info.Env(), [&] {
+      loadedWithDriver();
+      session_ = std::make_shared<Session>(static_cast<int>(std::min<int64_t>(ordinal, INT32_MAX)),
+                                           static_cast<size_t>(workspace));
+    });
+  }
+
+ private:
+  Napi::Value name(const Napi::CallbackInfo &info) { return Napi::String::New(info.Env(), session_->device); }
+  Napi::Value capability(const Napi::CallbackInfo &info) { return Napi::Number::New(info.Env(), session_->capability); }
+  Napi::Value bytes(const Napi::CallbackInfo &info) {
+    return Napi::Number::New(info.Env(), static_cast<double>(session_->bytes));
+  }
+  Napi::Value alloc(const Napi::CallbackInfo &info) {
+    auto options = Napi::Object::New(info.Env());
+    options["bytes"] = info[0];
+    const auto bytes = static_cast<size_t>(Fields(options, "alloc").integer("bytes"));
+    return guarded(info.Env(), [&]() -> Napi::Value {
+      session_->queue();
+      const auto object = info.Env().GetInstanceData<Classes>()->buffer.New({});
+      Buffer::Unwrap(object)->take(session_, bytes);
+      return object;
+    });
+  }
+  void synchronize(const Napi::CallbackInfo &info) {
+    guarded(info.Env(), [&] { session_->synchronize(); });
+  }
+  void close(const Napi::CallbackInfo &info) {
+    guarded(info.Env(), [&] { session_->close(); });
+  }
+
+  // The memory of a field, from `offset` elements on; its end is checked against what the call touches.
+  std::optional<Place> place(const Fields &fields, const std::string &name, int64_t elements, size_t size,
+                             bool optional = false) {
+    const Napi::Value value = fields.get(name.c_str());
+    const auto &constructor = Env().GetInstanceData<Classes>()->buffer.Value();
+    if (optional && value.IsUndefined()) return std::nullopt;
+    if (!value.IsObject() || !value.As<Napi::Object>().InstanceOf(constructor)) {
+      fields.fail("memory of alloc()", name, value);
+    }
+    Buffer *buffer = Buffer::Unwrap(value.As<Napi::Object>());
+    char *start = buffer->address();
+    if (buffer->session() != session_.get()) fields.refuse(name + " is memory of another device");
+    std::string offsetName = "offset" + name;
+    offsetName[6] = static_cast<char>(std::toupper(offsetName[6]));
+    const int64_t offset = fields.integer(offsetName.c_str(), 0, 0);
+    const auto room = static_cast<int64_t>(buffer->size() / size);
+    if (offset > room || elements > room - offset) {
+      fields.refuse(name + " needs " + std::to_string(elements) + " elements of " + std::to_string(size) +
+                    " bytes from " + offsetName + " = " + std::to_string(offset) + ", its memory holds " +
+                    std::to_string(room));
+    }
+    return Place{start + offset * static_cast<int64_t>(size), static_cast<size_t>(elements) * size};
+  }
+
+  struct Call {
+    Product product{};
+    Place a, b, c;
+    size_t sizeC = 4;
+  };
+
+  Call read(const Fields &fields, bool typed, bool batched) {
+    Call call;
+    Product &p = call.product;
+    GlGemm &g = p.g;
+    g.m = fields.integer("m"), g.n = fields.integer("n"), g.k = fields.integer("k");
+    g.transposeA = fields.flag("transposeA"), g.transposeB = fields.flag("transposeB");
+    const int64_t rowsA = g.transposeA ? g.k : g.m, columnsA = g.transposeA ? g.m : g.k;
+    const int64_t rowsB = g.transposeB ? g.n : g.k, columnsB = g.transposeB ? g.k : g.n;
+    g.lda = fields.integer("lda", 1, columnsA);
+    g.ldb = fields.integer("ldb", 1, columnsB);
+    g.ldc = fields.integer("ldc", 1, g.n);
+    p.alpha = fields.number("alpha", 1), p.beta = fields.number("beta", 0);
+    g.alpha = static_cast<float>(p.alpha), g.beta = static_cast<float>(p.beta);
+    g.batch = 1;
+    if (batched) {
+      g.batch = fields.integer("batch");
+      g.strideA = fields.integer("strideA", 0, rowsA * g.lda);
+      g.strideB = fields.integer("strideB", 0, rowsB * g.ldb);
+      g.strideC = fields.integer("strideC", 0, g.m * g.ldc);
+    }
+    if (typed) {
+      p.typeAB = kTypes[fields.choice("type", kTypeNames)];
+      p.typeC = fields.has("typeC") ? kTypes[fields.choice("typeC", kTypeNames)] : p.typeAB;
+      g.numerics = fields.choice("numerics", {"fp32", "tf32"}) ? GL_BLAS_TF32 : GL_BLAS_FP32;
+    }
+    checkProduct(p);
+    const size_t size = sizeOfType(p.typeAB);
+    call.sizeC = sizeOfType(p.typeC);
+    call.a = *place(fields, "a", spanOf(rowsA, columnsA, g.lda, g.strideA, g.batch), size);
+    call.b = *place(fields, "b", spanOf(rowsB, columnsB, g.ldb, g.strideB, g.batch), size);
+    call.c = *place(fields, "c", spanOf(g.m, g.n, g.ldc, g.strideC, g.batch), call.sizeC);
+    if (call.c.overlaps(call.a) || call.c.overlaps(call.b)) fields.refuse("c lies on the memory of an operand");
+    g.a = call.a.from, g.b = call.b.from, g.c = call.c.from;
+    return call;
+  }
+
+  void sgemm(const Napi::CallbackInfo &info) {
+    guarded(info.Env(), [&] {
+      Queue &queue = session_->queue();
+      cublas::sgemm(queue, read(Fields(info[0], "sgemm"), false, false).product.g);
+    });
+  }
+  void gemmEx(const Napi::CallbackInfo &info) {
+    guarded(info.Env(), [&] { gemm(session_->queue(), read(Fields(info[0], "gemmEx"), true, false).product); });
+  }
+  void gemmStridedBatched(const Napi::CallbackInfo &info) {
+    guarded(info.Env(),
+            [&] { gemm(session_->queue(), read(Fields(info[0], "gemmStridedBatched"), true, true).product); });
+  }
+
+  struct LtCall {
+    Call call;
+    GlPlanOptions options{};
+    GlOperands operands{};
+  };
+  LtCall readLt(const Fields &fields) {
+    LtCall lt{read(fields, true, fields.has("batch"))};
+    const GlGemm &g = lt.call.product.g;
+    std::vector<const char *> names;
+    for (int i = 0; i < kEpilogues; i++) names.push_back(epilogueKind(i).name);
+    GlPlanOptions &o = lt.options;
+    o.epilogue = fields.choice("epilogue", names);
+    const EpilogueKind &kind = epilogueKind(o.epilogue);
+    o.algorithm = static_cast<int32_t>(std::min<int64_t>(fields.integer("algorithm", 0, -1), INT32_MAX));
+    o.workspaceLimit = session_->queue().workspaceBytes;
+    const int64_t multiple = kind.aux == 'm' ? kMaskLdMultiple : kGeluInputLdMultiple;
+    if (kind.aux) o.auxStride = fields.integer("auxStride", 1, (g.n + multiple - 1) / multiple * multiple);
+    lt.operands = {g.a, g.b, g.c, nullptr, nullptr};
+    std::vector<Place> others = {lt.call.a, lt.call.b};
+    const auto extra = [&](const char *name, int64_t elements, size_t size, bool output) {
+      const Place at = *place(fields, name, elements, size);
+      if (at.overlaps(lt.call.c)) fields.refuse(std::string(name) + " lies on the memory of c");
+      for (const Place &other : others) {
+        if (output && at.overlaps(other)) fields.refuse(std::string(name) + " lies on the memory of an operand");
+      }
+      others.push_back(at);
+      return at.from;
+    };
+    if (kind.aux) {
+      const auto bytes = static_cast<int64_t>(auxBytes(kind, g, o.auxStride, lt.call.product.typeC));
+      const size_t size = kind.aux == 'm' ? 1 : lt.call.sizeC;
+      lt.operands.aux = extra("aux", bytes / static_cast<int64_t>(size), size, kind.auxOutput);
+    }
+    if (kind.vector) {
+      lt.operands.vector = extra("vector", kind.vector == 'm' ? g.m : g.n, lt.call.sizeC, kind.vectorOutput);
+    }
+    return lt;
+  }
+
+  static Napi::Value describe(Napi::Env env, Plan &plan) {
+    const GlPlanInfo info = plan.info();
+    auto result = Napi::Object::New(env);
+    result["workspaceBytes"] = Napi::Number::New(env, static_cast<double>(info.workspaceBytes));
+    result["measured"] = Napi::Boolean::New(env, info.measured != 0);
+    result["candidates"] = Napi::Number::New(env, info.candidates);
+    return result;
+  }
+  Napi::Value ltMatmul(const Napi::CallbackInfo &info) {
+    return guarded(info.Env(), [&] {
+      Queue &queue = session_->queue();
+      const LtCall lt = readLt(Fields(info[0], "ltMatmul"));
+      Plan plan(queue, lt.call.product, lt.options);
+      plan.run(lt.operands);
+      return describe(info.Env(), plan);
+    });
+  }
+  Napi::Value tune(const Napi::CallbackInfo &info) {
+    return guarded(info.Env(), [&] {
+      Queue &queue = session_->queue();
+      const Fields fields(info[0], "tune");
+      const LtCall lt = readLt(fields);
+      const GlGemm &g = lt.call.product.g;
+      const EpilogueKind &kind = epilogueKind(lt.options.epilogue);
+      GlTune how{};
+      how.expectedC = place(fields, "expected", spanOf(g.m, g.n, g.ldc, g.strideC, g.batch), lt.call.sizeC)->from;
+      const auto vector = place(fields, "expectedVector", kind.vector == 'm' ? g.m : g.n, lt.call.sizeC, true);
+      if (vector) how.expectedVector = vector->from;
+      how.tolerance = static_cast<float>(fields.number("tolerance", g.numerics == GL_BLAS_TF32 ? 1e-2 : 1e-5));
+      how.candidates = static_cast<int32_t>(std::min<int64_t>(fields.integer("candidates", 0, 0), INT32_MAX));
+      how.repetitions = static_cast<int32_t>(std::min<int64_t>(fields.integer("repetitions", 0, 0), 1000));
+      const std::unique_ptr<Plan> plan(cublas::tune(queue, lt.call.product, lt.options, lt.operands, how));
+      return describe(info.Env(), *plan);
+    });
+  }
+
+  std::shared_ptr<Session> session_;
+};
+
+// load(folder?: string) -> { found, version?, ltVersion?, path?, driver?, error? }
 Napi::Value loadFromJs(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
-  if (info.Length() > 0 && !info[0].IsUndefined() && !info[0].IsString()) {
-    throw Napi::TypeError::New(env, "expected the folder of cuBLAS to be a string");
-  }
-  std::string folder = info.Length() > 0 && info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "";
+  auto options = Napi::Object::New(env);
+  options["folder"] = info[0];
   std::string error;
-  const Library *lib = load(folder, error);
+  const Library *lib = load(Fields(options, "load").text("folder"), error);
   auto result = Napi::Object::New(env);
   result["found"] = Napi::Boolean::New(env, lib != nullptr);
-  if (lib) {
-    const int *v = lib->version;
-    result["version"] =
-        Napi::String::New(env, std::to_string(v[0]) + "." + std::to_string(v[1]) + "." + std::to_string(v[2]));
-    result["ltVersion"] = Napi::Number::New(env, static_cast<double>(lib->ltVersion));
-    result["path"] = Napi::String::New(env, lib->path);
-  } else {
-    result["error"] = Napi::String::New(env, "cuBLAS not found: " + error.substr(0, error.size() - 2));
+  if (!lib) {
+    result["error"] = Napi::String::New(env, error);
+    return result;
   }
+  const int *v = lib->version;
+  result["version"] =
+      Napi::String::New(env, std::to_string(v[0]) + "." + std::to_string(v[1]) + "." + std::to_string(v[2]));
+  result["ltVersion"] = Napi::Number::New(env, static_cast<double>(lib->ltVersion));
+  result["path"] = Napi::String::New(env, lib->path);
+  if (!lib->hasDriver) result["driverError"] = Napi::String::New(env, lib->driverError);
   return result;
+}
+
+// cache(path?: string)
+void cacheFromJs(const Napi::CallbackInfo &info) {
+  auto options = Napi::Object::New(info.Env());
+  options["path"] = info[0];
+  const std::string path = Fields(options, "cache").text("path");
+  guarded(info.Env(), [&] { setCacheFile(path); });
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   const napi_type_tag tag = GL_BLAS_TAG;
-  auto provider = Napi::External<GlBlas>::New(env, const_cast<GlBlas *>(&table));
+  auto provider = Napi::External<GlBlas>::New(env, const_cast<GlBlas *>(&table()));
   provider.TypeTag(&tag);
+  auto classes = new Classes;
+  const auto device = Device::define(env), buffer = Buffer::define(env);
+  classes->device = Napi::Persistent(device);
+  classes->buffer = Napi::Persistent(buffer);
+  env.SetInstanceData(classes);
   exports["load"] = Napi::Function::New(env, loadFromJs, "load");
+  exports["cache"] = Napi::Function::New(env, cacheFromJs, "cache");
+  exports["Device"] = device;
   exports["provider"] = provider;
   return exports;
 }

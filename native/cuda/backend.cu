@@ -1,5 +1,6 @@
 // The table of the CUDA backend: opening a card or saying what is missing, memory, and the doors to executables, which
 // are graph.cu. No exception leaves it: what fails inside a call becomes the device's failure, which the core asks for.
+#include <cstddef>
 #include <cstdio>
 #include <memory>
 
@@ -48,6 +49,8 @@ std::unique_ptr<Device> openCard(const DeviceOptions &options) {
   check(cudaSetDevice(options.index), "use the card");
   check(cudaStreamCreateWithFlags(device->stream.out(), cudaStreamNonBlocking), "create a stream");
   if (const auto *blas = static_cast<const GlBlas *>(options.blas)) {
+    if (blas->abi != GL_BLAS_ABI || blas->size < offsetof(GlBlas, plan))
+      throw std::runtime_error("the library for products belongs to another release");
     check(cudaMalloc(device->blasWorkspace.out(), kBlasBytes), "allocate the workspace of products");
     const int32_t code = blas->open(&device->blasHandle);
     if (code != 0) throw std::runtime_error(std::string("could not open ") + blas->name + ": " + blas->text(code));

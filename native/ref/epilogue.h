@@ -1,4 +1,4 @@
-// Epilogues: elementwise ops applied to the result of matmul, conv2d or conv2dInputGrad, in order, in place.
+// Epilogues: elementwise ops applied to the result of another op (a matrix product, ...), in order, in place.
 // Only here to run them: each means exactly its function in elementwise.h.
 #pragma once
 #include "elementwise.h"
@@ -32,6 +32,8 @@ T applyEpilogue(const Epilogue &epilogue, T x, T b) {
       return scalar::tanhGrad(x, b);
     case OpCode::add:
       return scalar::add(x, b);
+    case OpCode::mul:
+      return scalar::mul(x, b);
     default:
       return x;  // a loaded program holds no other: the verifier asks for kEpilogue
   }

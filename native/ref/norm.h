@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "elementwise.h"
+#include "epilogue.h"
 
 namespace gradline::ref {
 
@@ -30,9 +30,12 @@ void batchNorm(const Op &op) {
     for (int64_t r = 0; r < rows; r++)
       y[r * channels + c] = gamma[c] * ((x[r * channels + c] - mean[c]) * inverse) + beta[c];
   }
+  applyEpilogues<T>(op);
 }
 
-// dy [..., c], x [..., c], gamma [c], mean [c], variance [c] -> dx [..., c], dgamma [c], dbeta [c].
+// dy [..., c], x [..., c], gamma [c], mean [c], variance [c], beta [c] or none -> dx [..., c], dgamma [c], dbeta [c].
+// With beta, relu (slope 0) or leakyRelu followed the norm, and dy is that of its result: it is first taken through the
+// activation's derivative, whose sign is that of the norm, computed anew from x. dx may lie on dy or x.
 // With z = (x - mean) / sqrt(variance + eps), and mean and variance functions of x:
 // dx = gamma / sqrt(variance + eps) * (dy - average(dy) - z * average(dy * z)).
 template <class T>
@@ -41,20 +44,28 @@ void batchNormGrad(const Op &op) {
   const T eps = static_cast<T>(op.attr[attr::batchNormGrad::eps]);
   const T *dy = op.in[0].as<T>(), *x = op.in[1].as<T>(), *gamma = op.in[2].as<T>();
   const T *mean = op.in[3].as<T>(), *variance = op.in[4].as<T>();
+  const T *beta = op.inputs == 6 ? op.in[5].as<T>() : nullptr;
+  const T slope = static_cast<T>(op.attr[attr::batchNormGrad::slope]);
   T *dx = op.out[0].as<T>(), *dgamma = op.out[1].as<T>(), *dbeta = op.out[2].as<T>();
   for (int64_t c = 0; c < channels; c++) {
     const T inverse = T(1) / std::sqrt(variance[c] + eps);
+    const auto through = [&](int64_t i, T z) {
+      if (!beta) return dy[i];
+      const T y = gamma[c] * z + beta[c];
+      return slope == 0 ? scalar::reluGrad(dy[i], y) : scalar::leakyReluGrad(dy[i], y, slope);
+    };
     T sumDy = 0, sumDyZ = 0;
     for (int64_t r = 0; r < rows; r++) {
       const int64_t i = r * channels + c;
-      sumDy += dy[i];
-      sumDyZ += dy[i] * ((x[i] - mean[c]) * inverse);
+      const T z = (x[i] - mean[c]) * inverse, g = through(i, z);
+      sumDy += g;
+      sumDyZ += g * z;
     }
     const T averageDy = sumDy / static_cast<T>(rows), averageDyZ = sumDyZ / static_cast<T>(rows);
     for (int64_t r = 0; r < rows; r++) {
       const int64_t i = r * channels + c;
       const T z = (x[i] - mean[c]) * inverse;
-      dx[i] = gamma[c] * inverse * (dy[i] - averageDy - z * averageDyZ);
+      dx[i] = gamma[c] * inverse * (through(i, z) - averageDy - z * averageDyZ);
     }
     dgamma[c] = sumDyZ;
     dbeta[c] = sumDy;
@@ -74,6 +85,7 @@ void batchNormInference(const Op &op) {
       const int64_t i = r * channels + c;
       y[i] = gamma[c] * (x[i] - mean[c]) / std::sqrt(variance[c] + eps) + beta[c];
     }
+  applyEpilogues<T>(op);
 }
 
 // Of one row x: the largest element, and log(sum e^(x - largest)).

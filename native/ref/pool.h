@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "elementwise.h"
+#include "epilogue.h"
 
 namespace gradline::ref {
 
@@ -77,6 +77,7 @@ void maxPool2dGrad(const Op &op) {
         }
       }
   });
+  applyEpilogues<T>(op);
 }
 
 // What the sum of a window is divided by.
@@ -111,6 +112,7 @@ void avgPool2dGrad(const Op &op) {
     for (int64_t row = window.top; row < window.bottom; row++)
       for (int64_t column = window.left; column < window.right; column++) dx[window.x(row, column)] += share;
   });
+  applyEpilogues<T>(op);
 }
 
 }  // namespace gradline::ref

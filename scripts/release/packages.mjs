@@ -25,7 +25,8 @@ export const platformManifest = ({ name, title, select }) => ({
 export function mainManifest() {
   const { scripts, devDependencies, gypfile, binary, ...kept } = manifest
   const optionalDependencies = Object.fromEntries(targets.map(({ name }) => [`@gradline/${name}`, manifest.version]))
-  return { ...kept, optionalDependencies }
+  // Unpacked also under Plug and Play: Node does not require() ES modules out of an archive.
+  return { ...kept, preferUnplugged: true, optionalDependencies }
 }
 
 export const sourceManifest = () => ({

@@ -3,10 +3,10 @@
 // command is given and at no other time: so nobody downloads or carries them who does not compile.
 
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants, copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
-import { delimiter, dirname, join } from 'node:path'
+import { basename, delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { fileError, GradlineError } from '../errors.js'
 import { load, localBuild, version } from '../native.js'
@@ -32,11 +32,8 @@ async function run(values: Values, { print, note }: Context): Promise<number> {
     throw fileError('write', folder, cause)
   }
   const source = sources(folder, note)
-  const require = createRequire(join(source, 'package.json'))
-  const include = [
-    join(dirname(require.resolve('node-api-headers/package.json')), 'include'),
-    dirname(require.resolve('node-addon-api/package.json')),
-  ]
+  const header = (name: string): string => createRequire(join(source, 'package.json')).resolve(`${name}/package.json`)
+  const include = [join(dirname(header('node-api-headers')), 'include'), dirname(header('node-addon-api'))]
   note(`gradline: compiling ${source} in ${folder}`)
   const built = join(folder, 'build')
   command('cmake', [
@@ -52,7 +49,7 @@ async function run(values: Values, { print, note }: Context): Promise<number> {
     ...[`-DCMAKE_JS_INC=${include.join(';')}`, ...(hasProgram('ninja') ? ['-G', 'Ninja'] : [])],
   ])
   command('cmake', ['--build', built, '--parallel', String(jobs)])
-  copyFileSync(join(built, 'gradline.node'), localBuild)
+  copyFileSync(join(built, basename(localBuild)), localBuild)
   const { cpu, isas } = load({ path: localBuild, from: 'local build' }).machine()
   print(`built ${localBuild}`)
   print(`loads: ${isas[0]} kernels on ${cpu}`)
@@ -66,7 +63,8 @@ function sources(folder: string, note: (line: string) => void): string {
   const installed = (from: string): string | undefined => {
     try {
       const manifest = createRequire(from).resolve('@gradline/source/package.json')
-      return createRequire(from)(manifest).version === version ? dirname(manifest) : undefined
+      const { version: found } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }
+      return found === version ? dirname(manifest) : undefined
     } catch {
       return undefined
     }

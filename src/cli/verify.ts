@@ -5,7 +5,7 @@ import { machine } from '../device.js'
 import { type Finding, verify as findings } from '../diagnose/verify.js'
 import { addon, find, version } from '../native.js'
 import { describePlatform, platform } from '../platform.js'
-import type { Command, Context } from './command.js'
+import { type Command, type Context, interrupted } from './command.js'
 import { provenanceOf } from './doctor.js'
 
 export const verify: Command = {
@@ -32,7 +32,7 @@ async function run({ print, note, signal }: Context): Promise<number> {
   print(`machine  ${cpu}, ${cores} ${cores === 1 ? 'core' : 'cores'}, ${isas.join(', ')}`)
   const all: Finding[] = []
   for await (const finding of findings()) {
-    if (signal.aborted) return 130
+    if (signal.aborted) return interrupted
     all.push(finding)
     if (!(finding.error <= 1)) note(`  wrong: ${describe(finding)}`)
   }

@@ -201,9 +201,12 @@ function binary(name: string, derive: Rule, options: { inPlace?: boolean; epilog
 }
 
 const arithmetic = { inPlace: true }
-const addOp = binary('add', (g, { a, b }) => [sumTo(g, a), sumTo(g, b)], { inPlace: true, epilogue: true })
+const addOp = binary('add', (g, { a, b }) => [sumTo(g, a), sumTo(g, b)], { ...arithmetic, epilogue: true })
 const subOp = binary('sub', (g, { a, b }) => [sumTo(g, a), sumTo(neg(g), b)], arithmetic)
-const mulOp = binary('mul', (g, { a, b }) => [sumTo(mul(g, b), a), sumTo(mul(g, a), b)], arithmetic)
+const mulOp = binary('mul', (g, { a, b }) => [sumTo(mul(g, b), a), sumTo(mul(g, a), b)], {
+  ...arithmetic,
+  epilogue: true,
+})
 const divOp = binary('div', (g, { a, b, y }) => [sumTo(div(g, b), a), sumTo(neg(div(mul(g, y), b)), b)], arithmetic)
 // Where both are equal the gradient goes to the first operand.
 const maximumOp = binary('maximum', (g, { a, b }) => toWinner(g, greater(b, a), a, b), arithmetic)

@@ -42,13 +42,15 @@ const batchNormOp = defineOp({
   },
 })
 
+// Inputs dy, x, gamma, mean, variance. The pass fuseBatchNormGrad adds beta and the slope of the activation.
 const batchNormGradOp = defineOp({
   name: 'batchNormGrad',
-  attrs: ['eps'],
-  shape: ([dy, x, gamma, mean, variance]) => {
+  attrs: ['eps', 'slope'],
+  inPlace: true,
+  shape: ([dy, x, ...perChannel]) => {
     checkSameShape('batchNormGrad', dy as Tensor, x as Tensor)
-    checkChannels('batchNormGrad', x as Tensor, gamma as Tensor, mean as Tensor, variance as Tensor)
-    const channels = (gamma as Tensor).shape
+    checkChannels('batchNormGrad', x as Tensor, ...perChannel)
+    const channels = (perChannel[0] as Tensor).shape
     return [
       { shape: (x as Tensor).shape, dtype: 'float32' },
       { shape: channels, dtype: 'float32' },

@@ -42,7 +42,7 @@ import {
   zeroPad2d,
 } from '../../src/index.js'
 import type { Mode } from '../../src/layers/layer.js'
-import { passNames } from '../../src/passes.js'
+import { passNames } from '../../src/passes/index.js'
 import type { ProgramOptions } from '../../src/program.js'
 import { type Shape, sizeOf } from '../../src/shape.js'
 import { encodeStep, stepBytes } from '../../src/step.js'

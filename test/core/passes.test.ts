@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { assign, grad, ops, record, type Tensor, variable } from '../../src/index.js'
 import { addon } from '../../src/native.js'
-import { type PassName, passNames } from '../../src/passes.js'
+import { type PassName, passNames } from '../../src/passes/index.js'
 import { layoutOf } from '../native/bytes.js'
 
 type Fn = (inputs: Record<string, Tensor>) => Tensor | Tensor[]
@@ -35,6 +35,14 @@ describe('fusion', () => {
     const sizes = { x: [4, 3], w: [3, 5], v: [5, 2] }
     expect(opsOf(net, sizes)).toContain('matmul|tanhGrad')
     expect(opsOf(net, sizes, ['fuseActivationGrad'])).toContain('tanhGrad')
+  })
+
+  it('moves the derivative of an activation onto the derivative of the pool behind it', () => {
+    for (const pool of ['maxPool2d', 'avgPool2d'] as const) {
+      const net: Fn = ({ x }) => grad(ops.sum(ops[pool](ops.relu(x!), 2)), [x!])
+      expect(opsOf(net, { x: [1, 4, 4, 3] })).toContain(`${pool}Grad|reluGrad`)
+      expect(opsOf(net, { x: [1, 4, 4, 3] }, ['fuseActivationGrad'])).toContain('reluGrad')
+    }
   })
 
   it('makes the gradient of a bias beside that of its weights', () => {

@@ -2,7 +2,7 @@
 // bits with and without it. Random programs find what no list of cases would.
 import { describe, expect, it } from 'vitest'
 import { device, grad, ops, type Program, record, type Tensor, variable } from '../../src/index.js'
-import { passNames } from '../../src/passes.js'
+import { passNames } from '../../src/passes/index.js'
 import { externalKinds, inputsFor, layoutOf, storagesFor } from '../native/bytes.js'
 import { Random } from '../ops/data.js'
 import { adam, Optimized } from '../ops/optimizer.js'

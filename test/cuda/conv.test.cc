@@ -85,10 +85,24 @@ void pools() {
           .in(y, values)
           .out(x)
           .check(kExact);
+      with("maxPool2dGrad with epilogues", OpCode::maxPool2dGrad)
+          .in(y, integers(-9, 9, 2))
+          .in(x, values)
+          .in(y, values)
+          .out(x)
+          .epilogue(OpCode::add, x, integers(-9, 9, 6))
+          .epilogue(OpCode::reluGrad, x, integers(-2, 2, 1))
+          .check(kExact);
     }
     for (int counted = 0; counted < 2; counted++) {
       with("avgPool2d", OpCode::avgPool2d).attr(6, counted).in(x, normal(3)).out(y).check(kExact);
       with("avgPool2dGrad", OpCode::avgPool2dGrad).attr(6, counted).in(y, normal(4)).out(x).check(kExact);
+      with("avgPool2dGrad with an epilogue", OpCode::avgPool2dGrad)
+          .attr(6, counted)
+          .in(y, normal(4))
+          .out(x)
+          .epilogue(OpCode::reluGrad, x, normal(3))
+          .check(kExact);
     }
   }
 }

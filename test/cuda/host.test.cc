@@ -299,6 +299,8 @@ void testLibrary() {
   opened = code = 0;
   GlBlas blas = {};
   blas.name = "stand-in";
+  blas.abi = GL_BLAS_ABI;
+  blas.size = sizeof blas;
   blas.open = [](void **) { return opened += code == 0, code; };
   blas.close = [](void *) { return --opened; };
   blas.text = [](int32_t) { return "it is of no use"; };
@@ -312,6 +314,9 @@ void testLibrary() {
   code = 1;
   expect(name, !Session::backend().open(&options, &text), "is used although it failed");
   expectText(name, text.text, "could not open stand-in: it is of no use");
+  blas.abi++;
+  expect(name, !Session::backend().open(&options, &text), "is used although it is of another release");
+  expectText(name, text.text, "belongs to another release");
   expectNothingLeft(name);
 }
 

@@ -37,6 +37,10 @@ void testMatmul() {
     product(0, 0, 30, 40, k, true).epilogue(OpCode::add, {40}, integers(-9, 9, 3)).epilogue(OpCode::relu).check(kExact);
     product(0, 1, 30, 40, k, true).epilogue(OpCode::reluGrad, {30, 40}, normal(4)).check(kExact);
     product(0, 1, 30, 40, k, true).epilogue(OpCode::leakyRelu, 0.5).check(kExact);
+    product(0, 0, 30, 40, k, true)
+        .epilogue(OpCode::mul, {40}, integers(-9, 9, 3))
+        .epilogue(OpCode::add, {40}, integers(-9, 9, 4))
+        .check(kExact);
     product(0, 1, 30, 1, k, true).epilogue(OpCode::add, {1}, integers(-9, 9, 3)).check(kExact);
   }
 }

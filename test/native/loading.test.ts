@@ -3,14 +3,14 @@
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
 import { GradlineError } from '../../src/errors.js'
 import { loadError, notFound, refused } from '../../src/loadFailure.js'
-import { addon, find, load, localBuild, version } from '../../src/native.js'
+import { abi, addon, find, load, localBuild, version } from '../../src/native.js'
 import { interpreterOf, type Platform, packaged, platform } from '../../src/platform.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'gradline-loading-'))
@@ -80,6 +80,8 @@ describe('the native part', () => {
   it('is of this version', () => {
     expect(addon().version).toBe(version)
     expect(addon().compiler).toMatch(/\d/)
+    const contract = readFileSync(new URL('../../native/abi.h', import.meta.url), 'utf8')
+    expect(contract).toContain(`kAbiVersion = ${abi};`)
   })
 
   it('not installed: names the package and how to get it', () => {
@@ -165,11 +167,11 @@ describe('the native part', () => {
   })
 
   it('of another release: both versions and both interfaces', () => {
-    for (const exports of ['{ abi: 99, version: "0.1.0" }', '{ abi: 3, version: "9.9.9" }', '{ abi: 3 }']) {
+    for (const exports of ['{ abi: 99, version: "0.1.0" }', `{ abi: ${abi}, version: "9.9.9" }`, `{ abi: ${abi} }`]) {
       const path = fileOf('gradline.cjs', `module.exports = ${exports}`)
       const { message } = errorOf(() => load({ path, from: 'package' }, glibc))
       expect(message).toContain('the binary belongs to another release')
-      expect(message).toContain(`expected  gradline ${version}, interface 3`)
+      expect(message).toContain(`expected  gradline ${version}, interface ${abi}`)
       expect(message).toContain(`npm install gradline@${version} @gradline/linux-x64@${version}`)
     }
   })

@@ -1,12 +1,15 @@
 // Batch norm as its paper has it: normalized output, its gradients, running statistics as state, and inference that does
 // not depend on the batch.
 import { describe, expect, it } from 'vitest'
-import { assign, grad, ops, read, record, tensor, variable } from '../../src/index.js'
+import { device } from '../../src/device.js'
+import { assign, grad, ops, read, record, type Tensor, tensor, variable } from '../../src/index.js'
+import { passNames } from '../../src/passes/index.js'
+import type { ProgramOptions } from '../../src/program.js'
 import { fill, normal, positive } from './data.js'
-import { compute, everyDevice } from './harness.js'
+import { bitsDiffer, compute, everyDevice } from './harness.js'
 
 const columns = (data: ArrayLike<number>, c: number): number[][] =>
-  Array.from({ length: c }, (_, j) => Array.from(data).filter((_, i) => i % c === j))
+  Array.from({ length: c }, (_, j) => Array.from({ length: data.length / c }, (_, r) => data[r * c + j]!))
 const mean = (list: number[]): number => list.reduce((a, b) => a + b, 0) / list.length
 const variance = (list: number[]): number => mean(list.map((v) => (v - mean(list)) ** 2))
 
@@ -114,5 +117,84 @@ describe.each(everyDevice())('on $name', ({ on }) => {
       const wanted = (gamma![j]! * (x[i]! - m![j]!)) / Math.sqrt(v![j]! + 1e-5) + beta![j]!
       expect(y).toBeCloseTo(wanted, 4)
     })
+  })
+})
+
+describe('the passes around batch norm', () => {
+  const [rows, c] = [600, 260]
+  const train = (x: Tensor, gamma: Tensor, beta: Tensor, dy: Tensor): Tensor[] => {
+    const y = ops.relu(ops.batchNorm(x, gamma, beta).y)
+    return [y, ...grad(ops.sum(ops.mul(y, dy)), [x, gamma, beta])]
+  }
+  const specs = { x: [rows, c], gamma: [c], beta: [c], dy: [rows, c] }
+  const recorded = (options: ProgramOptions) =>
+    record(({ x, gamma, beta, dy }) => train(x, gamma, beta, dy), specs, options)
+  const lines = (options: ProgramOptions): string[] => {
+    const program = recorded(options)
+    const text = program.print()
+    program.close()
+    return text.split('\n')
+  }
+
+  it('leave one op forward and one backward', () => {
+    const printed = lines({ device: device('cpu') })
+    expect(printed.find((line) => line.includes('= batchNorm('))).toContain('| relu')
+    // dy, x, gamma, mean, variance and beta.
+    expect(printed.find((line) => line.includes('= batchNormGrad('))?.match(/[%$][\w.]+/g)?.length).toBe(3 + 6)
+    expect(printed.some((line) => line.includes('reluGrad'))).toBe(false)
+  })
+
+  it('give the bits of single ops where wide rows are read in several tiles', () => {
+    const data = {
+      x: fill(normal([rows, c]), 1),
+      gamma: fill(normal([c]), 2),
+      beta: fill(normal([c]), 3),
+      dy: fill(normal([rows, c]), 4),
+    }
+    const results = [{}, { without: passNames }].map((options) => {
+      const program = recorded({ device: device('cpu'), ...options })
+      const values = program.runSync(data).map((t) => t.data)
+      program.close()
+      return values
+    })
+    expect(bitsDiffer('result', results[0]!, results[1]!)).toBe(undefined)
+    const [y, dx] = results[0]!
+    for (const j of [0, 255, 256, 259]) {
+      const [column, weights] = [columns(data.x, c)[j]!, columns(data.dy, c)[j]!]
+      const deviation = Math.sqrt(variance(column) + 1e-5)
+      const z = column.map((v) => (v - mean(column)) / deviation)
+      const g = weights.map((v, r) => (data.gamma[j]! * z[r]! + data.beta[j]! > 0 ? v : 0))
+      const weighted = mean(g.map((v, r) => v * z[r]!))
+      z.forEach((zr, r) => {
+        expect(Math.abs(y![r * c + j]! - Math.max(0, data.gamma[j]! * zr + data.beta[j]!))).toBeLessThan(1e-5)
+        const wanted = (data.gamma[j]! / deviation) * (g[r]! - mean(g) - zr * weighted)
+        // A sign may be decided by the last bit.
+        if (Math.abs(data.gamma[j]! * zr + data.beta[j]!) > 1e-5)
+          expect(Math.abs(dx![r * c + j]! - wanted)).toBeLessThan(1e-5)
+      })
+    }
+  })
+})
+
+// The oracle adds up one number after the other in the precision of the program.
+describe.each(everyDevice().filter(({ name }) => name !== 'ref'))('statistics on $name', ({ on }) => {
+  it.each([
+    [64, 40],
+    [3000, 5],
+    [70000, 3],
+  ])('keep their digits with mean 1e4 and deviation 1e-2, [%i, %i]', (rows, c) => {
+    const data = fill(normal([rows, c]), 3).map((v) => Math.fround(1e4 + 1e-2 * v))
+    const [m, v] = compute(
+      (x) => {
+        const normed = ops.batchNorm(x, ops.fill([c], 1), ops.fill([c], 0), 1e-5)
+        return [normed.mean, normed.variance]
+      },
+      [tensor(data, { shape: [rows, c] })],
+      { device: on },
+    )
+    for (const [j, column] of columns(data, c).entries()) {
+      expect(Math.abs(m![j]! / mean(column) - 1)).toBeLessThan(1e-7)
+      expect(Math.abs(v![j]! / variance(column) - 1)).toBeLessThan(1e-5)
+    }
   })
 })

@@ -671,6 +671,7 @@ const pools: Pool[] = [
   { x: [1, 1, 1, 1], kernel: [1, 1] },
   { x: [2, 6, 4, 3], kernel: [2, 2] },
   { x: [2, 7, 5, 17], kernel: [2, 2] },
+  { x: [3, 34, 36, 19], kernel: [2, 2] },
   { x: [1, 8, 9, 5], kernel: [3, 3], stride: [2, 2], padding: [1, 1] },
   { x: [1, 7, 7, 2], kernel: [3, 2], stride: [1, 1] },
   { x: [1, 9, 8, 3], kernel: [2, 3], stride: [3, 4] },
@@ -762,6 +763,47 @@ const pool: Case[] = pools.flatMap((given) => {
   ]
 })
 
+// An activation before a pool: its derivative is applied to that of the pool before that is stored.
+const pooledActivation: Case[] = activations.flatMap(([name, call, f]) =>
+  [
+    { x: [2, 6, 4, 17], kernel: [2, 2], stride: [2, 2] },
+    { x: [2, 7, 5, 3], kernel: [2, 2], stride: [2, 2] },
+    { x: [2, 7, 5, 3], kernel: [3, 3], stride: [2, 2] },
+  ].flatMap(({ x, kernel, stride }) => {
+    const size: [number, number] = [kernel[0]!, kernel[1]!]
+    const steps: [number, number] = [stride[0]!, stride[1]!]
+    const length = (i: 0 | 1): number => Math.floor((x[1 + i]! - size[i]) / steps[i]) + 1
+    const y = [x[0]!, length(0), length(1), x[3]!]
+    const window: Window = { x, y, kernel: size, stride: steps, pad: [0, 0] }
+    const area = size[0] * size[1]
+    const both = { inputs: [normal(x)], K: 8 + area, gradientK: area, fuses: [`${name}Grad`] }
+    return [
+      row({
+        ...both,
+        op: 'maxPool2d',
+        name: `of ${name} ${label(x)} by ${size} stride ${steps}`,
+        build: ([image]) => ops.maxPool2d(call(image!), size, { stride: steps }),
+        oracle: (image) => {
+          const covered = windowsOf(window)
+          return table(y, (_, i) => Math.max(...covered[i]!.map((j) => f(image.data[j]!))))
+        },
+      }),
+      row({
+        ...both,
+        op: 'avgPool2d',
+        name: `of ${name} ${label(x)} by ${size} stride ${steps}`,
+        build: ([image]) => ops.avgPool2d(call(image!), size, { stride: steps }),
+        oracle: (image) =>
+          sums(y, (add) => {
+            windowsOf(window).forEach((covered, i) => {
+              for (const j of covered) add(i, f(image.data[j]!) / area)
+            })
+          }),
+      }),
+    ]
+  }),
+)
+
 const globalPool = row({
   op: 'avgPool2d',
   name: 'global [2, 5, 7, 3]',
@@ -780,10 +822,92 @@ const channelShapes: Shape[] = [
   [9, 33],
   [2, 3, 4, 5],
   [1031, 67],
+  [5000, 18],
 ]
 const eps = 1e-3
 
+/** dy where y > 0, else slope * dy. */
+const throughKink = (dy: Nd, { values }: Exact, slope: number): Nd => ({
+  shape: dy.shape,
+  data: Array.from(dy.data, (g, i) => (values[i]! > 0 ? g : slope * g)),
+})
+const normThen = (shape: Shape): Case[] => {
+  const c: Shape = shape.slice(-1)
+  const rows = sizeOf(shape) / c[0]!
+  return [
+    // Among many elements some are so near to a kink that central differences see both sides of it.
+    ...activations.slice(rows > 100 ? 3 : 0, rows > 100 ? 4 : 5).map(([name, call, f]) =>
+      row({
+        op: 'batchNorm',
+        name: `then ${name} ${label(shape)}`,
+        inputs: [normal(shape), positive(c), normal(c)],
+        build: ([x, gamma, beta]) => call(ops.batchNorm(x!, gamma!, beta!, eps).y),
+        oracle: (x, gamma, beta) => after(batchNorm(x, gamma, beta, eps)[0]!, f),
+        K: rows,
+        gradientK: 16 * rows,
+        gradientTerms: 4,
+        fuses: [name],
+      }),
+    ),
+    row({
+      op: 'batchNormInference',
+      name: `then sigmoid ${label(shape)}`,
+      inputs: [normal(shape), positive(c), normal(c), between(-0.5, 0.5)(c), positive(c)],
+      build: ([x, gamma, beta, mean, variance]) =>
+        ops.sigmoid(ops.batchNormInference(x!, gamma!, beta!, mean!, variance!, eps)),
+      oracle: (...operands) => after(inference(...operands), sigmoid),
+      gradientK: 16 * rows,
+      fuses: ['sigmoid'],
+    }),
+  ]
+}
+const inference = (...operands: Nd[]): Exact =>
+  combine(
+    (v, g, b, m, s) => {
+      const scale = g! / Math.sqrt(s! + eps)
+      return [scale * (v! - m!) + b!, Math.abs(scale) * (Math.abs(v!) + Math.abs(m!)) + Math.abs(b!)]
+    },
+    ...operands,
+  )
+
+const folded: Case[] = (
+  [
+    [5, 9, 17],
+    [67, 65, 130],
+  ] as [number, number, number][]
+).map(([n, from, to]) =>
+  row({
+    op: 'batchNormInference',
+    name: `of a product, then relu [${n}, ${from}] to ${to}`,
+    inputs: [
+      normal([n, from]),
+      normal([from, to]),
+      normal([to]),
+      positive([to]),
+      normal([to]),
+      normal([to]),
+      positive([to]),
+    ],
+    build: ([x, w, bias, ...operands]) => {
+      const [gamma, beta, mean, variance] = operands as [Tensor, Tensor, Tensor, Tensor]
+      const y = ops.batchNormInference(ops.add(ops.matmul(x!, w!), bias!), gamma, beta, mean, variance, eps)
+      return ops.stopGradient(ops.relu(y))
+    },
+    oracle: (x, w, bias, gamma, beta, mean, variance) => {
+      const sum = plusRow(product(x, w), bias)
+      const values = inference(asNd([n, to], sum), gamma, beta, mean, variance)
+      const terms = inference(asNd([n, to], { ...sum, values: sum.terms }), gamma, beta, mean, variance)
+      return after({ values: values.values, terms: terms.terms }, (v) => Math.max(0, v))
+    },
+    K: from + 4,
+    gradient: { none: 'it would read the product again, and nothing were folded', asking: 'gives zeros' },
+    fuses: ['add', 'mul', 'relu'],
+    passesRound: true,
+  }),
+)
+
 const norm: Case[] = [
+  ...folded,
   ...channelShapes.flatMap((shape) => {
     const c: Shape = shape.slice(-1)
     const rows = sizeOf(shape) / c[0]!
@@ -812,27 +936,38 @@ const norm: Case[] = [
         K: rows,
         gradient: { none: 'second derivatives of batch norm are not offered', asking: 'throws' },
       }),
+      ...[0, 0.25].map((slope) =>
+        row({
+          op: 'batchNormGrad',
+          name: `through an activation of slope ${slope} ${label(shape)}`,
+          inputs: [normal(shape), normal(shape), positive(c), small(c), positive(c), normal(c)],
+          build: (inputs) => byName('batchNormGrad', inputs, { eps, slope }),
+          oracle: (dy, x, gamma, mean, variance, beta) => {
+            const y = inference(x, gamma, beta, mean, variance)
+            return batchNormGrad(throughKink(dy, y, slope), x, gamma, mean, variance, eps)
+          },
+          K: rows,
+          gradient: { none: 'second derivatives of batch norm are not offered', asking: 'throws' },
+        }),
+      ),
       row({
         op: 'batchNormInference',
         name: label(shape),
         inputs: [normal(shape), positive(c), normal(c), small(c), positive(c)],
         build: ([x, gamma, beta, mean, variance]) => ops.batchNormInference(x!, gamma!, beta!, mean!, variance!, eps),
-        oracle: (x, gamma, beta, mean, variance) =>
-          combine(
-            (v, g, b, m, s) => {
-              const scale = g! / Math.sqrt(s! + eps)
-              return [scale * (v! - m!) + b!, Math.abs(scale) * (Math.abs(v!) + Math.abs(m!)) + Math.abs(b!)]
-            },
-            x,
-            gamma,
-            beta,
-            mean,
-            variance,
-          ),
+        oracle: inference,
         gradientK: 16 * rows,
       }),
     ]
   }),
+  ...(
+    [
+      [17, 5],
+      [2, 3, 4, 5],
+      [1031, 67],
+      [5000, 18],
+    ] as Shape[]
+  ).flatMap(normThen),
   ...([[1], [17], [3, 1], [5, 9], [2, 3, 33], [515, 129]] as Shape[]).flatMap((shape) => [
     row({
       op: 'softmax',
@@ -1351,6 +1486,7 @@ export const cases: readonly Case[] = [
   ...conv,
   ...fusedConv,
   ...pool,
+  ...pooledActivation,
   globalPool,
   ...norm,
   ...move,

@@ -27,6 +27,8 @@ export interface Case {
   readonly exactOnIntegers?: boolean
   /** A pass makes these results by sums in another order than the ops alone: equal within the tolerance, not bit for bit. */
   readonly sumsElsewhere?: boolean
+  /** A pass changes the last bits: results with and without it agree within the tolerance only. */
+  readonly passesRound?: boolean
   /** Epilogues that must appear in the program and its gradient. */
   readonly fuses?: readonly string[]
 }

@@ -44,4 +44,23 @@ GL_SIMD void packTransposed(const float *source, int64_t ld, int64_t cols, int64
     });
 }
 
+// tile [rows, kTileCols], cols of them used -> C[j][0 .. rows) for j < cols, row j at c + rowC[j]; added where
+// `accumulate`.
+GL_SIMD void storeTransposed(const float *tile, int64_t rows, int64_t cols, bool accumulate, float *c,
+                             const int64_t *rowC) {
+  for (int64_t j0 = 0; j0 < cols; j0 += kLanes)
+    eachVec(rows, [&](int64_t r0, int64_t count) GL_LAMBDA {
+      Vec block[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; i++) block[i] = i < count ? load(tile + (r0 + i) * kTileCols + j0) : Vec{};
+      transposeBlock(block);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; i++)
+        if (j0 + i < cols) {
+          float *to = c + rowC[j0 + i] + r0;
+          store(to, accumulate ? load(to, count) + block[i] : block[i], count);
+        }
+    });
+}
+
 }  // namespace gradline::cpu::GL_ISA

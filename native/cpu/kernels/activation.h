@@ -1,6 +1,6 @@
-// The ops that may follow a matmul or a convolution as epilogues, as functions of vectors: one per op, and the same
-// chosen by code. elementwise.cc uses these very functions, and each result is isolated from the arithmetic around it,
-// so a fused and an unfused op give equal bits. It does not load, store or broadcast.
+// The ops that may follow another op (a product, batch norm, the derivative of a pool) as epilogues, as functions of
+// vectors: one per op, and the same chosen by code. elementwise.cc uses these very functions, and each result is isolated from the
+// arithmetic around it, so a fused and an unfused op give equal bits. It does not load, store or broadcast.
 #pragma once
 #include "../simd.h"
 
@@ -21,6 +21,7 @@ GL_SIMD Vec activate(Vec x, Vec operand, float attr) {
   x = isolate(x);
   Vec y = x;
   if constexpr (code == OpCode::add) y = x + operand;
+  if constexpr (code == OpCode::mul) y = x * operand;
   if constexpr (code == OpCode::relu) y = relu(x);
   if constexpr (code == OpCode::leakyRelu) y = leakyRelu(x, attr);
   if constexpr (code == OpCode::elu) y = elu(x, attr);
@@ -48,6 +49,7 @@ GL_SIMD bool withEpilogueCode(OpCode code, Visit visit) {
     visit(CodeConstant<OpCode::name>{}); \
     return true;
     GL_EPILOGUE(add)
+    GL_EPILOGUE(mul)
     GL_EPILOGUE(relu)
     GL_EPILOGUE(leakyRelu)
     GL_EPILOGUE(elu)

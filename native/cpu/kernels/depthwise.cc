@@ -88,9 +88,11 @@ static void sweepPixels(const SweepArgs &args, int64_t pixels, float *to, int64_
 }
 template <bool spread>
 GL_SIMD void sweepPixels(const SweepArgs &args, int64_t pixels, float *to, int64_t pixelTo) {
-  const bool shared = args.colX == args.pixelX;
-  if (shared && args.tapsX == 3) return sweepPixels<3, spread>(args, pixels, to, pixelTo);
-  if (shared && args.tapsX == 5) return sweepPixels<5, spread>(args, pixels, to, pixelTo);
+  if constexpr (!spread) {  // spreading costs more than reading again
+    const bool shared = args.colX == args.pixelX;
+    if (shared && args.tapsX == 3) return sweepPixels<3, false>(args, pixels, to, pixelTo);
+    if (shared && args.tapsX == 5) return sweepPixels<5, false>(args, pixels, to, pixelTo);
+  }
   sweepPixels<0, spread>(args, pixels, to, pixelTo);
 }
 

@@ -37,7 +37,6 @@ template <OpCode code>
 GL_SIMD Vec binary(Vec a, Vec b, float attr) {
   const Vec one = set1(1.0f), zero = set1(0.0f);
   if constexpr (code == OpCode::sub) return a - b;
-  if constexpr (code == OpCode::mul) return a * b;
   if constexpr (code == OpCode::div) return a / b;
   if constexpr (code == OpCode::maximum) return maxOrNan(a, b);
   if constexpr (code == OpCode::minimum) return minOrNan(a, b);
@@ -102,6 +101,19 @@ double bytesMoved(const Op &op) {
   return bytes;
 }
 
+// Units of a grid are rows of it, or chunks of its only row; those that are chunks of several rows are not told by row.
+bool onGrid(const Op &op, const Grid &grid, KernelPlan &plan, RunFn run) {
+  onePhase(plan, grid.rows == 1 ? "vector" : "vector rows", run, grid.units(), streamTime(bytesMoved(op)));
+  uint32_t moving = outputBit(0);
+  for (int k = 0; k < op.inputs; k++)
+    if (grid.rows == 1 ? grid.operand[k].perColumn : grid.operand[k].perRow) moving |= inputBit(k);
+  if (grid.rows == 1)
+    byRows(plan, op.out[0].size, kChunk, moving);
+  else if (grid.blocks() == 1)
+    byRows(plan, grid.rows, grid.rowsPerUnit(), moving);
+  return true;
+}
+
 // Functions that compute more than they move, in nanoseconds per element of one thread.
 double arithmetic(OpCode code) {
   switch (code) {
@@ -147,8 +159,9 @@ bool planUnary(const Op &op, KernelPlan &plan) {
       return false;
   }
   const double n = static_cast<double>(op.out[0].size);
-  return onePhase(plan, "vector", run, ceilDiv(op.out[0].size, kChunk),
-                  streamTime(bytesMoved(op)) + n * arithmetic(op.code));
+  onePhase(plan, "vector", run, ceilDiv(op.out[0].size, kChunk), streamTime(bytesMoved(op)) + n * arithmetic(op.code));
+  byRows(plan, op.out[0].size, kChunk, inputBit(0) | outputBit(0));
+  return true;
 }
 
 bool planBinary(const Op &op, KernelPlan &plan) {
@@ -182,13 +195,13 @@ bool planBinary(const Op &op, KernelPlan &plan) {
     default:
       return false;
   }
-  return onePhase(plan, grid.rows == 1 ? "vector" : "vector rows", run, grid.units(), streamTime(bytesMoved(op)));
+  return onGrid(op, grid, plan, run);
 }
 
 bool planSelect(const Op &op, KernelPlan &plan) {
   Grid grid = {};
   if (!allF32(op) || !findGrid(op, grid)) return false;
-  return onePhase(plan, grid.rows == 1 ? "vector" : "vector rows", runSelect, grid.units(), streamTime(bytesMoved(op)));
+  return onGrid(op, grid, plan, runSelect);
 }
 
 }  // namespace gradline::cpu::GL_ISA

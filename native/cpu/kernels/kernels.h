@@ -87,4 +87,12 @@ GL_INLINE bool onePhase(KernelPlan &plan, const char *name, RunFn run, int64_t u
   return true;
 }
 
+// Says of the phase added last that it works by rows, see Phase. Operands that are not named may be met anywhere.
+GL_INLINE void byRows(KernelPlan &plan, int64_t rows, int64_t rowsPerUnit, uint32_t operands) {
+  Phase &phase = plan.phases[plan.count - 1];
+  phase.rows = rows;
+  phase.rowsPerUnit = rowsPerUnit;
+  phase.byRow = operands;
+}
+
 }  // namespace gradline::cpu::GL_ISA

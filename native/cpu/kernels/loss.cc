@@ -93,14 +93,18 @@ double timeOf(const Tensor &scores) {
 bool planSoftmaxCrossEntropy(const Op &op, KernelPlan &plan) {
   if (!supported(op, op.in[0], op.in[1])) return false;
   const Tensor &logits = op.in[0];
-  return onePhase(plan, "rows", runForward, ceilDiv(logits.rows(), rowsPerUnit(logits.channels())), timeOf(logits));
+  onePhase(plan, "rows", runForward, ceilDiv(logits.rows(), rowsPerUnit(logits.channels())), timeOf(logits));
+  byRows(plan, logits.rows(), rowsPerUnit(logits.channels()), inputBit(0) | inputBit(1) | outputBit(0) | outputBit(1));
+  return true;
 }
 
 bool planSoftmaxCrossEntropyGrad(const Op &op, KernelPlan &plan) {
   if (!supported(op, op.in[1], op.in[2])) return false;
   const Tensor &p = op.in[1];
-  return onePhase(plan, "rows", runBackward, ceilDiv(p.rows(), rowsPerUnit(p.channels())),
-                  streamTime(8.0 * static_cast<double>(p.size)) + 3.0 * static_cast<double>(p.rows()));
+  onePhase(plan, "rows", runBackward, ceilDiv(p.rows(), rowsPerUnit(p.channels())),
+           streamTime(8.0 * static_cast<double>(p.size)) + 3.0 * static_cast<double>(p.rows()));
+  byRows(plan, p.rows(), rowsPerUnit(p.channels()), inputBit(0) | inputBit(1) | inputBit(2) | outputBit(0));
+  return true;
 }
 
 }  // namespace gradline::cpu::GL_ISA

@@ -248,8 +248,10 @@ bool planPad(const Op &op, KernelPlan &plan) {
 bool planGather(const Op &op, KernelPlan &plan) {
   const Tensor &table = op.in[0];
   if (op.fp64 || table.dtype == DType::f64 || op.out[0].size == 0) return false;
-  return onePhase(plan, "rows", runGather, ceilDiv(op.in[1].size, gatherRowsPerUnit(op)),
-                  streamTime(2 * totalBytes(op.out[0])));
+  onePhase(plan, "rows", runGather, ceilDiv(op.in[1].size, gatherRowsPerUnit(op)),
+           streamTime(2 * totalBytes(op.out[0])));
+  byRows(plan, op.in[1].size, gatherRowsPerUnit(op), inputBit(1) | outputBit(0));
+  return true;
 }
 
 }  // namespace gradline::cpu::GL_ISA

@@ -24,28 +24,27 @@ GL_SIMD WideVec mulEven(WideVec a, uint32_t b) {
 #endif
 }
 
-GL_SIMD void mulWide(UVec a, uint32_t b, UVec &high, UVec &low) {
-  const WideVec even = mulEven((WideVec)a, b), odd = mulEven((WideVec)a >> 32, b);
-  const uint64_t upper = 0xffffffff00000000;
-  high = (UVec)((even >> 32) | (odd & upper));
-  low = (UVec)((even & ~upper) | (odd << 32));
-}
-
+// Words in the lower halves of 64-bit lanes, where products put them; upper halves hold anything.
+struct WideBlocks {
+  WideVec v[4];
+};
 struct Blocks {
   UVec v[4];
 };
 
+GL_SIMD WideVec evenOf(UVec x) { return (WideVec)x; }
+GL_SIMD WideVec oddOf(UVec x) { return (WideVec)x >> 32; }
+GL_SIMD UVec join(WideVec even, WideVec odd) { return (UVec)((even & 0xffffffff) | (odd << 32)); }
+
 // philox4x32 of philox.h on one counter per lane.
-GL_SIMD Blocks philox(UVec c0, UVec c1, UVec c2, UVec c3, uint64_t seed) {
+GL_SIMD WideBlocks philox(WideVec c0, WideVec c1, WideVec c2, WideVec c3, uint64_t seed) {
   uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
   for (int round = 0; round < 10; round++) {
-    UVec high0, low0, high2, low2;
-    mulWide(c0, 0xD2511F53, high0, low0);
-    mulWide(c2, 0xCD9E8D57, high2, low2);
-    c0 = high2 ^ c1 ^ set1u(k0);
-    c2 = high0 ^ c3 ^ set1u(k1);
-    c1 = low2;
-    c3 = low0;
+    const WideVec p0 = mulEven(c0, 0xD2511F53), p2 = mulEven(c2, 0xCD9E8D57);
+    c0 = (p2 >> 32) ^ (c1 ^ k0);
+    c2 = (p0 >> 32) ^ (c3 ^ k1);
+    c1 = p2;
+    c3 = p0;
     k0 += 0x9E3779B9;
     k1 += 0xBB67AE85;
   }
@@ -56,7 +55,12 @@ GL_SIMD Blocks philox(UVec c0, UVec c1, UVec c2, UVec c3, uint64_t seed) {
 GL_SIMD Blocks randomBlocks(const StepState &step, uint32_t stream, Purpose purpose, UVec block, uint64_t upper) {
   const uint32_t last = static_cast<uint32_t>(purpose) << 24 | static_cast<uint32_t>(upper & 0xff) << 16 |
                         static_cast<uint32_t>((step.step >> 32) & 0xffff);
-  return philox(block, set1u(stream), set1u(static_cast<uint32_t>(step.step)), set1u(last), step.seed);
+  const WideVec c1 = evenOf(set1u(stream)), c2 = evenOf(set1u(static_cast<uint32_t>(step.step)));
+  const WideBlocks even = philox(evenOf(block), c1, c2, evenOf(set1u(last)), step.seed);
+  const WideBlocks odd = philox(oddOf(block), c1, c2, evenOf(set1u(last)), step.seed);
+  Blocks bits;
+  for (int k = 0; k < 4; k++) bits.v[k] = join(even.v[k], odd.v[k]);
+  return bits;
 }
 
 // a0 b0 a1 b1 ... of the lower or the upper halves.
@@ -161,61 +165,111 @@ void runNormal(const Op &op, int64_t begin, int64_t end, void *) {
       [&](int64_t i, int64_t count, Vec value) GL_LAMBDA { store(y + i, value, count); });
 }
 
-// permuteIndex of philox.h on one index per lane; n < 2^31, so both halves of an index fit a lane.
-GL_SIMD IVec permute(UVec index, uint32_t n, uint64_t seed, uint64_t epoch) {
-  int half = 1;
-  while ((uint64_t{1} << (2 * half)) < n) half++;
-  const UVec mask = set1u((1u << half) - 1);
-  const UVec last =
-      set1u(static_cast<uint32_t>(Purpose::shuffle) << 24 | static_cast<uint32_t>((epoch >> 32) & 0xffff));
-  UVec image = index;
-  IVec outside = set1(-1);
-  for (bool again = true; again;) {
-    UVec left = image >> half, right = image & mask;
-    for (uint32_t round = 0; round < 6; round++) {
-      const Blocks f = philox(right, set1u(round), set1u(static_cast<uint32_t>(epoch)), last, seed);
-      const UVec next = (left ^ f.v[0]) & mask;
-      left = right;
-      right = next;
-    }
-    image = outside ? (left << half | right) : image;
-    outside = outside & (IVec)(image >= n);
-    again = false;
-    for (int i = 0; i < kLanes; i++) again |= outside[i] != 0;
+// The Feistel network of permuteIndex in philox.h, for all rows of an epoch of n < 2^31 samples, so that both halves of
+// an index fit a lane.
+struct Shuffle {
+  uint32_t n;
+  int half;  // bits
+  uint64_t seed, epoch;
+};
+
+GL_SIMD Shuffle shuffleOf(uint32_t n, const StepState &step) {
+  Shuffle s = {n, 1, step.seed, step.epoch};
+  while ((uint64_t{1} << (2 * s.half)) < n) s.half++;
+  return s;
+}
+
+// One pass over `count` vectors of indices. A pass is a chain of 60 multiplications; several vectors fill its gaps.
+template <int count>
+GL_SIMD void shuffleOnce(const Shuffle &s, int32_t *index) {
+  const uint64_t mask = (uint64_t{1} << s.half) - 1;
+  const WideVec epoch = evenOf(set1u(static_cast<uint32_t>(s.epoch)));
+  const WideVec last =
+      evenOf(set1u(static_cast<uint32_t>(Purpose::shuffle) << 24 | static_cast<uint32_t>((s.epoch >> 32) & 0xffff)));
+  WideVec left[2 * count], right[2 * count];
+  for (int v = 0; v < count; v++) {
+    const UVec whole = (UVec)load(index + v * kLanes), upper = whole >> s.half;
+    left[2 * v] = evenOf(upper);
+    left[2 * v + 1] = oddOf(upper);
+    right[2 * v] = evenOf(whole) & mask;
+    right[2 * v + 1] = oddOf(whole) & mask;
   }
-  return (IVec)image;
+  for (uint32_t round = 0; round < 6; round++)
+    for (int v = 0; v < 2 * count; v++) {
+      const WideVec next = (left[v] ^ philox(right[v], evenOf(set1u(round)), epoch, last, s.seed).v[0]) & mask;
+      left[v] = right[v];
+      right[v] = next;
+    }
+  for (int v = 0; v < count; v++) {
+    const UVec upper = join(left[2 * v], left[2 * v + 1]), lower = join(right[2 * v], right[2 * v + 1]);
+    store(index + v * kLanes, (IVec)(upper << s.half | lower));
+  }
 }
 
 constexpr int64_t kSampleRows = 64;  // of a unit
+constexpr int kPassVectors = 2;
+
+// rows [count] -> their images, count <= kSampleRows. Where an image lies outside, another pass is due; those rows
+// close up, so that few vectors walk on to the end.
+GL_SIMD void permute(const Shuffle &s, int32_t *rows, int64_t count) {
+  int32_t index[kSampleRows + kPassVectors * kLanes] = {};
+  int32_t place[kSampleRows];
+  for (int64_t i = 0; i < count; i++) {
+    index[i] = rows[i];
+    place[i] = static_cast<int32_t>(i);
+  }
+  while (count > 0) {
+    for (int64_t i = 0; i < count;) {
+      const bool several = count - i > kLanes;
+      if (several)
+        shuffleOnce<kPassVectors>(s, index + i);
+      else
+        shuffleOnce<1>(s, index + i);
+      i += several ? kPassVectors * kLanes : kLanes;
+    }
+    int64_t outside = 0;
+    for (int64_t i = 0; i < count; i++) {
+      const int32_t image = index[i];
+      rows[place[i]] = image;
+      index[outside] = image;
+      place[outside] = place[i];
+      outside += static_cast<uint32_t>(image) >= s.n;
+    }
+    count = outside;
+  }
+}
 
 void runSampleRows(const Op &op, int64_t begin, int64_t end, void *) {
   namespace a = attr::sampleRows;
   const uint64_t samples = static_cast<uint64_t>(op.attr[a::samples]);
   const int64_t shuffle = op.iattr(a::shuffle);
   const StepState &step = *op.in[0].as<StepState>();
-  int32_t *rows = op.out[0].as<int32_t>();
-  const int64_t stop = smaller(end * kSampleRows, op.out[0].size);
-  for (int64_t i = begin * kSampleRows; i < stop; i += kLanes) {
-    IVec row;
-    for (int lane = 0; lane < kLanes; lane++) {
-      const uint64_t element = static_cast<uint64_t>(i + lane);
-      uint64_t number = (step.first + element) % samples;
+  for (int64_t unit = begin; unit < end; unit++) {
+    const uint64_t first = static_cast<uint64_t>(unit * kSampleRows);
+    int32_t *rows = op.out[0].as<int32_t>() + first;
+    const int64_t count = smaller(kSampleRows, op.out[0].size - unit * kSampleRows);
+    uint64_t position = (step.first + first) % samples;
+    for (int64_t i = 0; i < count; i++) {
+      uint64_t row = position;
+      if (++position == samples) position = 0;
       if (shuffle == 2) {
+        const uint64_t element = first + static_cast<uint64_t>(i);
         const Philox4 bits = randomBlock(step.seed, step.step, 0, Purpose::choice, element / 4);
-        number = (bits.v[element % 4] * samples) >> 32;
+        row = (bits.v[element % 4] * samples) >> 32;
       }
-      row[lane] = static_cast<int32_t>(number);
+      rows[i] = static_cast<int32_t>(row);
     }
-    if (shuffle == 1) row = permute((UVec)row, static_cast<uint32_t>(samples), step.seed, step.epoch);
-    store(rows + i, row, smaller(kLanes, stop - i));
+    if (shuffle == 1) permute(shuffleOf(static_cast<uint32_t>(samples), step), rows, count);
   }
 }
 
 bool planRandom(const Op &op, KernelPlan &plan, RunFn run, double nanosecondsPerElement) {
   if (op.fp64 || !isF32(op.out[0])) return false;
   const double n = static_cast<double>(op.out[0].size);
-  return onePhase(plan, "philox", run, ceilDiv(op.out[0].size, kChunk),
-                  streamTime(8 * n) + nanosecondsPerElement * n * 16 / kLanes);
+  onePhase(plan, "philox", run, ceilDiv(op.out[0].size, kChunk),
+           streamTime(8 * n) + nanosecondsPerElement * n * 16 / kLanes);
+  byRows(plan, op.out[0].size, kChunk, (op.code == OpCode::dropout ? inputBit(0) : 0) | outputBit(0));
+  return true;
 }
 
 }  // namespace
@@ -228,8 +282,10 @@ bool planSampleRows(const Op &op, KernelPlan &plan) {
   const int64_t samples = op.iattr(attr::sampleRows::samples);
   if (op.out[0].dtype != DType::i32 || samples < 1 || samples > INT32_MAX) return false;
   const double perRow = op.iattr(attr::sampleRows::shuffle) == 1 ? 1000.0 / kLanes : 5;
-  return onePhase(plan, "philox", runSampleRows, ceilDiv(op.out[0].size, kSampleRows),
-                  50 + perRow * static_cast<double>(op.out[0].size));
+  onePhase(plan, "philox", runSampleRows, ceilDiv(op.out[0].size, kSampleRows),
+           50 + perRow * static_cast<double>(op.out[0].size));
+  byRows(plan, op.out[0].size, kSampleRows, outputBit(0));
+  return true;
 }
 
 }  // namespace gradline::cpu::GL_ISA

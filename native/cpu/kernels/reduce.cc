@@ -121,6 +121,7 @@ bool planFold(const Op &op, KernelPlan &plan) {
   if (!allF32(op) || !findGeometry(op, g)) return false;
   onePhase(plan, g.inner == 1 ? "rows" : "columns", runPieces<Rule>, g.units(),
            streamTime(4.0 * static_cast<double>(op.in[0].size)));
+  if (g.inner == 1 && g.pieces == 1) byRows(plan, g.outer, g.rowsPerUnit, inputBit(0) | outputBit(0));
   if (g.pieces > 1) {
     const int64_t partials = g.outer * g.pieces * g.inner;
     addPhase(plan, joinPieces<Rule>, g.outer * g.blocks, streamTime(4.0 * static_cast<double>(partials)));
@@ -162,8 +163,10 @@ bool planMax(const Op &op, KernelPlan &plan) { return planFold<Max>(op, plan); }
 bool planArgmax(const Op &op, KernelPlan &plan) {
   const Tensor &x = op.in[0];
   if (op.fp64 || !isF32(x) || op.out[0].dtype != DType::i32 || x.size == 0 || x.channels() > INT32_MAX) return false;
-  return onePhase(plan, "rows", runArgmax, ceilDiv(op.out[0].size, argmaxRowsPerUnit(op)),
-                  streamTime(8.0 * static_cast<double>(x.size)) + 10.0 * static_cast<double>(op.out[0].size));
+  onePhase(plan, "rows", runArgmax, ceilDiv(op.out[0].size, argmaxRowsPerUnit(op)),
+           streamTime(8.0 * static_cast<double>(x.size)) + 10.0 * static_cast<double>(op.out[0].size));
+  byRows(plan, op.out[0].size, argmaxRowsPerUnit(op), inputBit(0) | outputBit(0));
+  return true;
 }
 
 }  // namespace gradline::cpu::GL_ISA

@@ -24,7 +24,7 @@ bool planMaxPool2d(const Op &, Launches &);
 bool planMaxPool2dGrad(const Op &, Launches &);
 bool planAvgPool2d(const Op &, Launches &);
 bool planAvgPool2dGrad(const Op &, Launches &);
-// norm.cu
+// norm.cu, normGrad.cu
 bool planBatchNorm(const Op &, Launches &);
 bool planBatchNormGrad(const Op &, Launches &);
 bool planBatchNormInference(const Op &, Launches &);

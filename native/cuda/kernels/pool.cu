@@ -1,5 +1,5 @@
-// Pooling of NHWC images and its derivatives, a thread for each element written. The derivatives look from an element
-// of x at the windows that hold it, in the order of y: nothing collides and sums run in a fixed order.
+// Pooling of NHWC images and its derivatives with epilogues, a thread for each element written. The derivatives look
+// from an element of x at the windows that hold it, in the order of y: nothing collides and sums run in a fixed order.
 #include "fold.cuh"
 #include "kernels.h"
 
@@ -65,6 +65,7 @@ struct MaxPool2dGrad {
   Global<float> dx;
   int n;
   Windows windows;
+  Epilogues epilogues;
 
   GPU_DEVICE static bool wins(float value, float largest) {
     return value == largest || (value != value && largest != largest);
@@ -94,7 +95,7 @@ struct MaxPool2dGrad {
         const float largest = y[window];
         if (wins(value, largest) && isFirst(at, s.top(oy), s.left(ox), largest)) total += dy[window];
       }
-    dx[i] = total;
+    dx[i] = applyEpilogues(epilogues, total, i, at.channel, s.channels);
   }
 };
 
@@ -135,6 +136,7 @@ struct AvgPool2dGrad {
   int n;
   bool countPadding;
   Windows windows;
+  Epilogues epilogues;
 
   GPU_DEVICE void run() const {
     const int i = block() * kThreads + thread();
@@ -149,7 +151,7 @@ struct AvgPool2dGrad {
         const float share = dy[((at.image * s.oh + oy) * s.ow + ox) * s.channels + at.channel];
         total += share / divisorOf(s, s.top(oy), s.left(ox), countPadding);
       }
-    dx[i] = total;
+    dx[i] = applyEpilogues(epilogues, total, i, at.channel, s.channels);
   }
 };
 
@@ -183,7 +185,7 @@ bool planMaxPool2dGrad(const Op &op, Launches &launches) {
   if (op.out[0].size == 0) return true;
   launch(launches,
          MaxPool2dGrad{global<const float>(op.in[0]), global<const float>(op.in[1]), global<const float>(op.in[2]),
-                       global<float>(op.out[0]), elementsOf(op), windowsOf(op, op.in[1], op.in[2])},
+                       global<float>(op.out[0]), elementsOf(op), windowsOf(op, op.in[1], op.in[2]), epiloguesOf(op)},
          gridFor(op));
   return true;
 }
@@ -201,10 +203,11 @@ bool planAvgPool2d(const Op &op, Launches &launches) {
 bool planAvgPool2dGrad(const Op &op, Launches &launches) {
   if (!allF32(op)) return false;
   if (op.out[0].size == 0) return true;
-  launch(launches,
-         AvgPool2dGrad{global<const float>(op.in[0]), global<float>(op.out[0]), elementsOf(op),
-                       op.attr[attr::avgPool2d::countPadding] != 0, windowsOf(op, op.out[0], op.in[0])},
-         gridFor(op));
+  launch(
+      launches,
+      AvgPool2dGrad{global<const float>(op.in[0]), global<float>(op.out[0]), elementsOf(op),
+                    op.attr[attr::avgPool2d::countPadding] != 0, windowsOf(op, op.out[0], op.in[0]), epiloguesOf(op)},
+      gridFor(op));
   return true;
 }
 

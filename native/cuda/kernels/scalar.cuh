@@ -1,4 +1,4 @@
-// What each elementwise op does to one element; the same functions serve as epilogues of products. Comparisons are
+// What each elementwise op does to one element; the same functions serve as epilogues of other ops. Comparisons are
 // written so that NaN goes the way ops.def says: a comparison with NaN is false. No kernel stands here.
 #pragma once
 #include "../gpu.h"
@@ -43,7 +43,7 @@ GPU_DEVICE float binary(T a, T b, float attr) {
   if constexpr (code == OpCode::equal) return a == b ? 1.0f : 0.0f;
 }
 
-// ---- Epilogues: elementwise ops on the result of a product before it is stored
+// ---- Epilogues: elementwise ops on the result of another op before it is stored
 
 struct EpilogueStep {
   Global<const float> operand;  // null: none
@@ -97,6 +97,7 @@ GPU_DEVICE float applyEpilogues(const Epilogues &all, float x, int i, int channe
       GL_CASE(sigmoidGrad)
       GL_CASE(tanhGrad)
       GL_CASE(add)
+      GL_CASE(mul)
 #undef GL_CASE
       default:
         break;  // a verified program holds no other
