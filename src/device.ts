@@ -93,11 +93,19 @@ function openOnce(key: string, name: string, open: () => NativeDevice): Device {
   return found
 }
 
-/** Names of the devices of this machine. */
+/** Names of the devices of this machine. A CUDA library that cannot be used offers none; asking for `cuda` says why. */
 export function devices(): string[] {
+  return ['cpu', ...Array.from({ length: cards() }, (_, index) => `cuda:${index}`)]
+}
+
+function cards(): number {
   const library = cudaLibrary()
-  const cards = existsSync(library) ? translate(() => addon().count(library)) : 0
-  return ['cpu', ...Array.from({ length: cards }, (_, index) => `cuda:${index}`)]
+  if (!existsSync(library)) return 0
+  try {
+    return addon().count(library)
+  } catch {
+    return 0
+  }
 }
 
 /** What the machine offers the CPU device: processor, cores the process may use, instruction sets best first. */
