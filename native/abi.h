@@ -16,7 +16,7 @@
 
 namespace gradline {
 
-constexpr uint32_t kAbiVersion = 3;
+constexpr uint32_t kAbiVersion = 4;
 constexpr uint32_t kProgramMagic = 0x31504C47;  // "GLP1"
 constexpr uint32_t kProgramVersion = 1;
 constexpr int kMaxRank = 6;
@@ -207,10 +207,22 @@ GL_INLINE void report(const Op &op, Fault fault, int64_t row, int64_t got, int64
 
 // ---- What a backend fills
 
+// cuda: a step is launched as one graph; or its launches one by one; or both, and their bits are compared.
+enum class GraphMode : int32_t { on, off, check };
+
 struct DeviceOptions {
   int32_t threads;  // that share the work, at least 1
   int32_t cores;    // that the process may use: more threads than these would only wait for each other
   char isa[16];  // cpu: "" best of the machine, else "avx512", "avx2", "base"; "portable": equal bits on all machines
+  int32_t index;    // cuda: which card
+  GraphMode graph;
+  const void *blas;  // cuda: a GlBlas of cuda/blas.h, or null
+};
+
+// Whether a run is to end before its steps are done; asked on the calling thread between launches.
+struct StopSign {
+  bool (*wanted)(const void *context);
+  const void *context;
 };
 struct ErrorText {
   char text[512];
@@ -220,7 +232,8 @@ struct OpPlan {
   int32_t threads;   // that share the op
 };
 
-// Calls come from one thread at a time. A device outlives its executables.
+// Calls come from one thread at a time. A device outlives its executables. Members marked optional are null where they
+// do not apply.
 struct Backend {
   uint32_t abi;
   const char *name;
@@ -237,16 +250,26 @@ struct Backend {
   // Chooses a kernel and a thread plan for each op from shapes alone. `ops` stays valid and in place until destroy;
   // its data pointers are null during compile. Allocates nothing that grows with the shapes.
   void *(*compile)(void *device, Op *ops, uint32_t count, Numerics, ErrorText *);
-  size_t (*workspace)(const void *executable);      // bytes that bind must be given
-  void (*bind)(void *executable, void *workspace);  // ops now carry data pointers
+  size_t (*workspace)(const void *executable);  // bytes that bind must be given
+  // Ops now carry data pointers. `metrics`: what a step leaves for its caller, in memory of the device.
+  void (*bind)(void *executable, void *workspace, const void *metrics, size_t metricBytes);
   // Every op once, in order, stopping at the first fault. With `seconds`, one number per op, each op is waited for and
   // its time written there; null costs nothing.
   void (*step)(void *executable, RunStatus *, double *seconds);
+  // Optional: several steps without waiting in between, at least one and up to `steps`; returns how many ended without
+  // a fault. It may end early, when it is told to stop or so that others get their turn. `results` gets the metrics of
+  // each step, one after the other.
+  uint64_t (*run)(void *executable, uint64_t steps, void *results, StopSign, RunStatus *);
   void (*park)(void *device);                    // no step follows soon: workers may sleep
   double (*peak)(void *device, double seconds);  // multiply-adds of one thread, operations per second, measured now:
                                                  // the ceiling for benchmarks; 0 if not measured
   OpPlan (*plan)(const void *executable, uint32_t op);
   void (*destroy)(void *executable);
+
+  // Optional, for devices whose every call can fail. 0: nothing failed since this was asked last. 1: `what` says what
+  // did; 2: so it does, and the device is lost with all its memory, whatever is asked of it.
+  int32_t (*failure)(void *device, ErrorText *what);
+  int32_t (*count)();  // optional: of devices that this machine has; 0 where the driver is missing
 };
 
 }  // namespace gradline

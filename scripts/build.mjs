@@ -1,10 +1,11 @@
-// Builds what is out of date: the native core (CMake), the cuBLAS binding (gyp, where there is something to bind) and the
-// TypeScript. `npm run build -- [native|cublas|types|replay ...] [--cublas] [--sanitize]`; without names, the first three.
+// Builds what is out of date: the native core (CMake), the cuBLAS binding (gyp) and the CUDA backend (nvcc) where there is
+// a driver or they were asked for, and the TypeScript. `npm run build -- [native|cublas|cuda|types|replay|emulated ...] [--cublas]
+// [--sanitize]`; without names, the first four.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
-import { Failure, filesBelow, isMain, main, root, runNode, say, which } from './common.mjs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { Failure, filesBelow, isMain, main, root, run, runNode, say, which } from './common.mjs'
 
 /** Builds of the native core by what watches over them. */
 const folders = { none: 'build-core', address: 'build-sanitize', thread: 'build-tsan' }
@@ -73,6 +74,83 @@ function buildCublas({ asked, quiet }) {
   gyp('build', '--jobs', String(availableParallelism())) // make knows the headers too: only what changed
 }
 
+/** The compiler of CUDA, or undefined. */
+export const findNvcc = () =>
+  which('nvcc') ?? (existsSync('/usr/local/cuda/bin/nvcc') ? '/usr/local/cuda/bin/nvcc' : undefined)
+
+/** What nvcc makes of the CUDA sources: machine code for these, and PTX for cards that come later. */
+export const architectures = ['sm_80', 'sm_90a']
+export const nvccOptions = [
+  ...['-std=c++17', '-O3', '-Werror', 'all-warnings', '-Xcompiler', '-Wall,-Wextra,-Werror', '-I', 'native'],
+  ...[
+    ...architectures.map((sm) => `arch=${sm.replace('sm', 'compute')},code=${sm}`),
+    'arch=compute_90,code=compute_90',
+  ].flatMap((code) => ['-gencode', code]),
+]
+
+/** build-core/Release/libgradline_cuda.so, by nvcc: kernels, planners and host code with the static CUDA runtime. */
+function buildCuda({ asked, quiet }) {
+  const nvcc = findNvcc()
+  const reason = !nvcc
+    ? 'nvcc is not installed'
+    : !asked && !findCuda()
+      ? 'no CUDA driver; `npm run build -- cuda` builds it'
+      : ''
+  if (reason) {
+    if (!quiet) say(`CUDA backend skipped: ${reason}`)
+    return
+  }
+  const out = 'build-core/Release/libgradline_cuda.so'
+  const folder = 'build-core/cuda'
+  const time = (path) => statSync(join(root, path), { throwIfNoEntry: false })?.mtimeMs ?? 0
+  const headers = [...filesBelow('native/cuda', '.h', '.cuh'), 'native/abi.h', 'native/ops.def', 'native/philox.h']
+  const newest = Math.max(...headers.map(time))
+  const sources = [...filesBelow('native/cuda', '.cu'), 'native/cuda/kernels/table.cc']
+  mkdirSync(join(root, folder), { recursive: true })
+  mkdirSync(join(root, dirname(out)), { recursive: true })
+  const objects = sources.map((source) => `${folder}/${basename(source)}.o`)
+  const launcher = which('ccache') ? ['ccache', nvcc] : [nvcc]
+  for (const [i, source] of sources.entries()) {
+    if (time(objects[i]) > Math.max(newest, time(source))) continue
+    const options = [
+      ...nvccOptions,
+      '-x',
+      'cu',
+      '-Xcompiler',
+      '-fPIC,-fvisibility=hidden',
+      '-c',
+      source,
+      '-o',
+      objects[i],
+    ]
+    run(launcher[0], [...launcher.slice(1), ...options])
+  }
+  if (objects.some((object) => time(object) > time(out))) {
+    run(nvcc, [
+      '-shared',
+      '-cudart',
+      'static',
+      '-Xlinker',
+      '--version-script=native/cuda/library.map',
+      '-o',
+      out,
+      ...objects,
+    ])
+  }
+}
+
+/** The CUDA backend compiled for the emulated card, host code included, as the library that a device is opened from. */
+export const emulatedLibrary = join(root, 'build-cuda/libgradline_cuda_emulated.so')
+
+/** Builds a target of test/cuda/CMakeLists.txt. */
+export function buildForEmulator(target, folder = 'build-cuda', options = []) {
+  const ninja = Boolean(which('ninja'))
+  const configure = ['-S', 'test/cuda', '-B', folder, ...(ninja ? ['-G', 'Ninja'] : []), ...options]
+  run('cmake', configure, { stdio: ['inherit', 'ignore', 'inherit'] })
+  const how = ['--parallel', String(availableParallelism()), '--', ninja ? '--quiet' : '-s']
+  run('cmake', ['--build', folder, '--target', target, ...how])
+}
+
 /** dist/, without what a source that is gone has left there. */
 function buildTypes() {
   for (const path of filesBelow('dist', '.js', '.js.map', '.d.ts')) {
@@ -82,7 +160,7 @@ function buildTypes() {
   runNode('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.json'])
 }
 
-const parts = ['native', 'cublas', 'types']
+const parts = ['native', 'cublas', 'cuda', 'types']
 
 /** Where `build(['replay'], { sanitize })` leaves its program. */
 export const replayProgram = (sanitize) => join(root, folders[sanitize ?? 'none'], 'replay')
@@ -91,22 +169,27 @@ export const replayProgram = (sanitize) => join(root, folders[sanitize ?? 'none'
  * Builds the named parts, the native ones with the sanitizers 'address' (with undefined behaviour) or 'thread' if asked for.
  * `quiet` leaves out the line about a part that was skipped.
  */
-export function build(names = parts, { cublas = false, sanitize = undefined, quiet = false } = {}) {
+export function build(names = parts, { cublas = false, cuda = false, sanitize = undefined, quiet = false } = {}) {
   if (names.includes('native')) buildNative(sanitize, 'gradline')
   if (names.includes('replay')) buildNative(sanitize, 'replay')
   if (names.includes('cublas')) buildCublas({ asked: cublas, quiet })
+  if (names.includes('cuda')) buildCuda({ asked: cuda, quiet })
+  if (names.includes('emulated')) buildForEmulator('gradline_cuda_emulated')
   if (names.includes('types')) buildTypes()
 }
 
 if (isMain(import.meta.url)) {
   main((args) => {
     const names = args.filter((arg) => !arg.startsWith('-'))
-    const unknown = args.find((arg) => ![...parts, 'replay', '--cublas', '--sanitize'].includes(arg))
+    const unknown = args.find((arg) => ![...parts, 'replay', 'emulated', '--cublas', '--sanitize'].includes(arg))
     if (unknown) {
-      throw new Failure(`unknown argument ${unknown}; expected ${parts.join(', ')}, replay, --cublas or --sanitize`)
+      throw new Failure(
+        `unknown argument ${unknown}; expected ${parts.join(', ')}, replay, emulated, --cublas or --sanitize`,
+      )
     }
     build(names.length > 0 ? names : parts, {
       cublas: args.includes('--cublas'),
+      cuda: names.includes('cuda'),
       sanitize: args.includes('--sanitize') ? 'address' : undefined,
     })
   })

@@ -9,12 +9,13 @@ import { Failure, isMain, main, root, run, runNode, say } from './common.mjs'
 import { setup } from './setup.mjs'
 import { sanitizedEnvironment, test } from './test.mjs'
 
-const pack = 'build-replay/cases.pack'
+/** All recorded cases, for native/replay. */
+export const casePack = 'build-replay/cases.pack'
 
 /** Writes the pack of all recorded cases; the tree must be set up. */
 export function recordCases() {
   runNode('node_modules/vitest/vitest.mjs', ['run', '--config', 'test/replay/vitest.config.ts'])
-  say(`${pack}: ${(statSync(join(root, pack)).size / 2 ** 20).toFixed(0)} MiB`)
+  say(`${casePack}: ${(statSync(join(root, casePack)).size / 2 ** 20).toFixed(0)} MiB`)
 }
 
 const environment = {
@@ -24,7 +25,7 @@ const environment = {
 
 /** Runs the recorded cases in the program built with this sanitizer, or without one. */
 function replay(sanitize, args) {
-  run(replayProgram(sanitize), [pack, ...args], {
+  run(replayProgram(sanitize), [casePack, ...args], {
     env: { ...process.env, ...environment[sanitize] },
     stdio: ['ignore', 'pipe', 'inherit'],
   })

@@ -1,28 +1,50 @@
-// `npm run test:cuda [-- family ...]`: what can be proven of the CUDA kernels without a card. First every kernel on the
-// emulated card against the oracle, under the address sanitizer, in three orders of threads; then, where there is an
-// nvcc, every kernel compiled for the architectures of a release: no warning, no spill, and registers and shared memory
-// as committed in native/cuda/resources.json (`--update` writes it anew). `--emulate` and `--compile` run one of the two.
+// `npm run test:cuda [-- family ...]`: what can be proven of the CUDA backend without a card. First every kernel on the
+// emulated card against the oracle and the host code with every call failing once, under the address sanitizer; then whole
+// programs on the emulated card; then, where there is an nvcc, every kernel compiled for the architectures of a release: no
+// warning, no spill, and registers and shared memory as committed in native/cuda/resources.json (`--update` writes it
+// anew). `--emulate`, `--programs` and `--compile` run one of the three, `--coverage` counts the lines of the host code.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { Failure, filesBelow, main, root, run, say, which } from './common.mjs'
+import {
+  architectures,
+  build,
+  buildForEmulator,
+  emulatedLibrary,
+  findNvcc,
+  nvccOptions,
+  replayProgram,
+} from './build.mjs'
+import { casePack, recordCases } from './check-native.mjs'
+import { Failure, filesBelow, isMain, main, root, run, runNode, say, which } from './common.mjs'
+import { setup } from './setup.mjs'
 
 const table = join(root, 'native/cuda/resources.json')
-const architectures = ['sm_80', 'sm_90a']
-const generate = [
-  ...architectures.map((sm) => `arch=${sm.replace('sm', 'compute')},code=${sm}`),
-  'arch=compute_90,code=compute_90', // PTX, for cards that come later
-]
 
-/** The kernels on the emulated card: test/cuda/. */
+/** Kernels and host code on the emulated card: test/cuda/*.cc. */
 function emulate(families) {
-  const folder = 'build-cuda'
-  const generator = which('ninja') ? ['-G', 'Ninja'] : []
-  run('cmake', ['-S', 'test/cuda', '-B', folder, ...generator], { stdio: ['inherit', 'ignore', 'inherit'] })
-  const quiet = which('ninja') ? '--quiet' : '-s'
-  run('cmake', ['--build', folder, '--parallel', String(availableParallelism()), '--', quiet])
-  run(join(root, folder, 'cuda_test'), families)
+  buildForEmulator('cuda_test')
+  run(join(root, 'build-cuda/cuda_test'), families)
+}
+
+/** Whole programs: those of the table of cases against ref, one by one, then what test/cuda/*.ts asks. */
+function programs() {
+  setup()
+  build(['replay', 'emulated'])
+  recordCases()
+  run(replayProgram(), [casePack, '--backend', emulatedLibrary], { stdio: ['ignore', 'pipe', 'inherit'] })
+  say('recorded cases on the emulated card: as ref says')
+  runNode('node_modules/vitest/vitest.mjs', ['run', 'test/cuda'])
+}
+
+/** Lines of the host code that run when cuda_test does. */
+function coverage() {
+  const into = 'build-cuda-coverage'
+  if (!which('gcovr')) throw new Failure('gcovr is not installed')
+  buildForEmulator('cuda_test', into, ['-DGRADLINE_COVERAGE=ON', '-DGRADLINE_SANITIZE=OFF'])
+  for (const file of filesBelow(into, '.gcda')) rmSync(join(root, file))
+  run(join(root, into, 'cuda_test'), ['host'])
+  run('gcovr', ['--root', '.', '--filter', 'native/cuda/[^/]+$', '--fail-under-line', '90', into])
 }
 
 /** A kernel's mangled name as it stands in its file: "Unary<exp>". */
@@ -63,7 +85,7 @@ function resourcesOf(file, report) {
 
 /** Compiles every kernel file and compares with the committed table. */
 function compile(update) {
-  const nvcc = which('nvcc') ?? (existsSync('/usr/local/cuda/bin/nvcc') ? '/usr/local/cuda/bin/nvcc' : undefined)
+  const nvcc = findNvcc()
   if (!nvcc) return say('nvcc is not installed: the kernels are not compiled for the card')
   const version = /release ([\d.]+)/.exec(spawnSync(nvcc, ['--version'], { encoding: 'utf8' }).stdout)?.[1]
   const launcher = which('ccache') ? ['ccache', nvcc] : [nvcc]
@@ -75,12 +97,7 @@ function compile(update) {
     const [command, ...before] = launcher
     const done = spawnSync(
       command,
-      [
-        ...before,
-        ...['-std=c++17', '-O3', '-Xptxas', '-v', '-Werror', 'all-warnings', '-Xcompiler', '-Wall,-Wextra,-Werror'],
-        ...generate.flatMap((what) => ['-gencode', what]),
-        ...['-I', 'native', '-c', file, '-o', `build-cuda/nvcc/${basename(file)}.o`],
-      ],
+      [...before, ...nvccOptions, ...['-Xptxas', '-v'], ...['-c', file, '-o', `build-cuda/nvcc/${basename(file)}.o`]],
       { cwd: root, encoding: 'utf8' },
     )
     if (done.status !== 0) {
@@ -116,10 +133,16 @@ function compile(update) {
     throw new Failure(`not as in native/cuda/resources.json (--update takes it over):\n  ${changes.join('\n  ')}`)
 }
 
-main((args) => {
-  const only = args.filter((arg) => arg === '--emulate' || arg === '--compile')
-  const families = args.filter((arg) => !arg.startsWith('--'))
-  const wanted = (part) => only.length === 0 || only.includes(part)
-  if (wanted('--emulate')) emulate(families)
-  if (wanted('--compile') && families.length === 0) compile(args.includes('--update'))
-})
+const parts = ['--emulate', '--programs', '--compile']
+
+if (isMain(import.meta.url)) {
+  main((args) => {
+    if (args.includes('--coverage')) return coverage()
+    const families = args.filter((arg) => !arg.startsWith('--'))
+    const named = parts.filter((part) => args.includes(part))
+    const wanted = named.length > 0 ? named : families.length > 0 ? ['--emulate'] : parts
+    if (wanted.includes('--emulate')) emulate(families)
+    if (wanted.includes('--programs')) programs()
+    if (wanted.includes('--compile')) compile(args.includes('--update'))
+  })
+}

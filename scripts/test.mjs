@@ -4,7 +4,7 @@
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { build } from './build.mjs'
-import { isMain, main, root, status } from './common.mjs'
+import { isMain, main, root, status, which } from './common.mjs'
 import { setup } from './setup.mjs'
 
 /** Runs the tests of a tree that is set up and returns the exit status. */
@@ -27,6 +27,7 @@ export function sanitizedEnvironment() {
 if (isMain(import.meta.url)) {
   main((args) => {
     setup()
+    if (process.platform === 'linux' && which('cmake')) build(['emulated']) // for test/cuda
     if (!args.includes('--sanitize')) return test(args)
     build(['native'], { sanitize: 'address' })
     return test(

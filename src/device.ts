@@ -1,8 +1,10 @@
-// Devices by name: 'cpu', with a number of threads and an instruction set if asked, and 'ref', the slow scalar oracle that
-// every kernel is judged by. A device is opened once per name and options and closed with the process.
+// Devices by name: 'cpu', with a number of threads and an instruction set if asked; 'cuda' and 'cuda:1', the cards; and
+// 'ref', the slow scalar oracle that every kernel is judged by. A device is opened once per name and options and closed
+// with the process.
 
+import { existsSync } from 'node:fs'
 import { checkInteger, checkOneOf, checkOptions, expected, GradlineError } from './errors.js'
-import { addon, type NativeDevice, translate } from './native.js'
+import { addon, cudaLibrary, type NativeDevice, translate } from './native.js'
 
 export interface DeviceOptions {
   /** Threads that compute, the calling runner included. Default: all cores the process may use. Results do not depend on it. */
@@ -14,15 +16,23 @@ export interface DeviceOptions {
    * only; `isa` then changes nothing. Slower: the kernels are 128 bits wide. Default 'native': equal for one instruction set.
    */
   numerics?: 'native' | 'portable'
+  /**
+   * Of a card. true (default): steps are launched as CUDA graphs, several at once. false: the same launches one by one.
+   * 'check': both, and their bits are compared; slow.
+   */
+  graph?: boolean | 'check'
+  /** Of a card: path of the library to open instead of the one that was built; for tests on an emulated card. */
+  library?: string
 }
 
-const optionNames = ['threads', 'isa', 'numerics'] as const
+const optionNames = ['threads', 'isa', 'numerics', 'graph', 'library'] as const
 
 export class Device {
-  readonly name: 'cpu' | 'ref'
+  /** 'cpu', 'ref', or 'cuda:0' and so on. */
+  readonly name: string
   readonly native: NativeDevice
 
-  constructor(name: 'cpu' | 'ref', native: NativeDevice) {
+  constructor(name: string, native: NativeDevice) {
     this.name = name
     this.native = native
   }
@@ -31,7 +41,7 @@ export class Device {
     return this.native.threads
   }
 
-  /** One line for people: processor, instruction set, threads. */
+  /** One line for people: processor, instruction set, threads; or card. */
   describe(): string {
     return this.native.describe()
   }
@@ -39,39 +49,73 @@ export class Device {
 
 const opened = new Map<string, Device>()
 
-/** The device of that name. The same name and options give the same device. */
+/** The device of that name: 'cpu', 'cuda' or 'cuda:1', 'ref'. The same name and options give the same device. */
 export function device(name: string | Device = 'cpu', options: DeviceOptions = {}): Device {
   checkOptions('device', options, optionNames)
   if (name instanceof Device) {
-    if (optionNames.every((key) => options[key] === undefined)) return name
+    if (Object.values(options).every((option) => option === undefined)) return name
     throw expected('no options beside a device that is open', 'device', options)
   }
-  if (name === 'cuda' || /^cuda:\d+$/.test(name) || name === 'mps') {
+  if (name === 'mps') {
     throw new GradlineError('argument', `Expected a device of this build for device but received "${name}"`, {
       fix: `This build of gradline has ${devices().join(', ')}`,
     })
   }
-  checkOneOf('device', name, ['cpu', 'ref'] as const)
+  const card = /^cuda(?::(\d+))?$/.exec(name)
+  if (card) return openCard(Number(card[1] ?? 0), options)
+  checkOneOf('device', name, ['cpu', 'ref', 'cuda'] as const)
   const threads = checkInteger('threads', options.threads ?? 0, { min: 0, max: 1024 })
   const isa = options.isa === undefined ? '' : checkOneOf('isa', options.isa, ['avx512', 'avx2', 'base'] as const)
   const numerics = checkOneOf('numerics', options.numerics ?? 'native', ['native', 'portable'] as const)
   if (numerics === 'portable' && name !== 'cpu') throw expected("the device 'cpu'", 'numerics portable', name)
   const kernels = numerics === 'portable' ? numerics : isa
-  const key = `${name}/${threads}/${kernels}`
+  if (options.graph !== undefined || options.library !== undefined) {
+    throw expected('graph and library for cuda devices only', `device ${name}`, options)
+  }
+  return openOnce(`${name}/${threads}/${kernels}`, name, () => addon().open(name, threads, kernels))
+}
+
+function openCard(index: number, options: DeviceOptions): Device {
+  if (options.threads !== undefined || options.isa !== undefined || options.numerics !== undefined) {
+    throw expected('threads, isa and numerics for the cpu only', 'device cuda', options)
+  }
+  const asked = options.graph ?? true
+  if (typeof asked !== 'boolean') checkOneOf('graph', asked, ['check'] as const)
+  const graph = asked === 'check' ? 'check' : asked ? 'on' : 'off'
+  const library = options.library ?? cudaLibrary()
+  if (!existsSync(library)) {
+    throw new GradlineError('native', `Cannot open cuda:${index}: this build of gradline has no CUDA part`, {
+      where: library,
+      fix: 'Use device "cpu", install @gradline/cuda-linux-x64, or run `npm run build -- cuda` in a clone where nvcc is installed',
+    })
+  }
+  return openOnce(`cuda:${index}/${graph}/${library}`, `cuda:${index}`, () =>
+    addon().open(library, 0, '', 0, index, graph),
+  )
+}
+
+function openOnce(key: string, name: string, open: () => NativeDevice): Device {
   let found = opened.get(key)
   if (!found) {
-    found = new Device(
-      name as 'cpu' | 'ref',
-      translate(() => addon().open(name as 'cpu' | 'ref', threads, kernels)),
-    )
+    found = new Device(name, translate(open))
     opened.set(key, found)
   }
   return found
 }
 
-/** Names of the devices of this machine. */
+/** Names of the devices of this machine. A CUDA library that cannot be used offers none; asking for `cuda` says why. */
 export function devices(): string[] {
-  return ['cpu']
+  return ['cpu', ...Array.from({ length: cards() }, (_, index) => `cuda:${index}`)]
+}
+
+function cards(): number {
+  const library = cudaLibrary()
+  if (!existsSync(library)) return 0
+  try {
+    return addon().count(library)
+  } catch {
+    return 0
+  }
 }
 
 /** What the machine offers the CPU device: processor, cores the process may use, instruction sets best first. */

@@ -11,7 +11,7 @@ import { damaged, type Failure, loadError, notFound, refused } from './loadFailu
 import { type Platform, platform } from './platform.js'
 
 /** The interface that this code speaks: kAbiVersion of native/abi.h. */
-export const abi = 3
+export const abi = 4
 
 export interface NativeOp {
   readonly name: string
@@ -73,8 +73,20 @@ export interface Addon {
   layout(): Record<string, number>
   /** `root`: reads the files of another root, for tests. */
   machine(root?: string): { cpu: string; cores: number; memory: number; isas: string[] }
-  /** `cores`: as if the process might use so many, for tests. */
-  open(backend: 'cpu' | 'ref', threads: number, isa: string, cores?: number): NativeDevice
+  /**
+   * `backend`: 'cpu', 'ref' or the path of a library. `cores`: as if the process might use so many, for tests; `index` and
+   * `graph` are for cards.
+   */
+  open(
+    backend: string,
+    threads: number,
+    isa: string,
+    cores?: number,
+    index?: number,
+    graph?: 'on' | 'off' | 'check',
+  ): NativeDevice
+  /** Devices of this machine that the library at this path can open. */
+  count(library: string): number
 }
 
 /** What the addon attaches to the error of a failed step. */

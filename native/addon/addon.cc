@@ -1,5 +1,6 @@
 // The module: what this machine and this library can do, and the door to devices. One Environment per JavaScript
 // environment, so that the main thread and any number of workers use the addon at once.
+#include "../core/library.h"
 #include "../core/machine.h"
 #include "../cpu/backend.h"
 #include "../ref/table.h"
@@ -60,18 +61,37 @@ Napi::Value machine(const Napi::CallbackInfo &info) {
   });
 }
 
-// open(backend: 'cpu' | 'ref', threads, isa, cores = 0): threads 0 for all cores, isa '' for the best, cores 0 for
-// those this process may use.
+const Backend &backendOf(const std::string &name) {
+  if (name == "cpu") return cpu::backend;
+  if (name == "ref") return ref::backend;
+  if (name.find('/') == std::string::npos)
+    rejectArgument("unknown backend \"" + name + "\", expected \"cpu\", \"ref\" or the path of a library");
+  return loadBackend(name);
+}
+
+// open(backend, threads, isa, cores = 0, index = 0, graph = 'on'): backend 'cpu', 'ref' or the path of a library;
+// threads 0 for all cores, isa '' for the best, cores 0 for those this process may use; index and graph ('on', 'off',
+// 'check') are for cuda.
 Napi::Value open(const Napi::CallbackInfo &info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const std::string name = toString(info[0], "backend");
     const auto threads = static_cast<int32_t>(toInteger(info[1], "threads", 0, 1024));
     const std::string isa = toString(info[2], "isa");
-    if (name != "cpu" && name != "ref") rejectArgument("unknown backend \"" + name + "\", expected \"cpu\" or \"ref\"");
     const auto cores = info[3].IsUndefined() ? 0 : static_cast<int32_t>(toInteger(info[3], "cores", 0, 1024));
-    auto host =
-        Host::create(info.Env(), Device::open(name == "cpu" ? cpu::backend : ref::backend, threads, isa, cores));
+    const auto index = info[4].IsUndefined() ? 0 : static_cast<int32_t>(toInteger(info[4], "index", 0, 1024));
+    const std::string mode = info[5].IsUndefined() ? "on" : toString(info[5], "graph");
+    if (mode != "on" && mode != "off" && mode != "check") rejectArgument("unknown graph mode \"" + mode + "\"");
+    const GraphMode graph = mode == "on" ? GraphMode::on : mode == "off" ? GraphMode::off : GraphMode::check;
+    auto host = Host::create(info.Env(), Device::open(backendOf(name), threads, isa, cores, index, graph));
     return NativeDevice::create(info.Env(), Environment::of(info.Env()).device, std::move(host));
+  });
+}
+
+// count(path): devices of this machine that the library at this path can open.
+Napi::Value count(const Napi::CallbackInfo &info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const Backend &backend = backendOf(toString(info[0], "path"));
+    return Napi::Number::New(info.Env(), backend.count ? backend.count() : 1);
   });
 }
 
@@ -86,6 +106,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("compiler", GRADLINE_COMPILER);
   exports.Set("ops", Napi::Function::New(env, listOps, "ops"));
   exports.Set("layout", Napi::Function::New(env, layout, "layout"));
+  exports.Set("count", Napi::Function::New(env, count, "count"));
   exports.Set("machine", Napi::Function::New(env, machine, "machine"));
   exports.Set("open", Napi::Function::New(env, open, "open"));
   return exports;

@@ -25,15 +25,14 @@ uint64_t memoryLimitOf(const Backend &backend) {
 
 }  // namespace
 
-std::shared_ptr<Device> Device::open(const Backend &backend, int32_t threads, const std::string &isa, int32_t cores) {
-  if (backend.abi != kAbiVersion) {
-    throw Error(ErrorCode::backend, std::string("backend ") + backend.name + " has version " +
-                                        std::to_string(backend.abi) + ", expected " + std::to_string(kAbiVersion));
-  }
+std::shared_ptr<Device> Device::open(const Backend &backend, int32_t threads, const std::string &isa, int32_t cores,
+                                     int32_t index, GraphMode graph) {
   DeviceOptions options{};
   ErrorText error{};
   options.cores = cores > 0 ? cores : readMachine().cores;
   options.threads = threads > 0 ? threads : options.cores;
+  options.index = index;
+  options.graph = graph;
   if (isa.size() >= sizeof options.isa) throw Error(ErrorCode::argument, "unknown instruction set \"" + isa + "\"");
   std::memcpy(options.isa, isa.c_str(), isa.size());
   void *handle = backend.open(&options, &error);
@@ -64,6 +63,11 @@ void Device::requireOpen() const {
   if (closing_) throw Error(ErrorCode::closed, "the device is closed");
 }
 
+void Device::requireHealthy() const {
+  ErrorText what{};
+  if (backend_.failure && backend_.failure(handle_, &what) != 0) throw Error(ErrorCode::backend, what.text);
+}
+
 // ---- Memory
 
 void Device::requireMemory(uint64_t bytes, const std::string &what) const {
@@ -76,6 +80,7 @@ void Device::requireMemory(uint64_t bytes, const std::string &what) const {
 std::shared_ptr<Storage> Device::newStorage(uint64_t bytes, const std::string &what) {
   requireMemory(bytes, what);
   void *data = backend_.alloc(handle_, std::max<uint64_t>(bytes, 1));
+  requireHealthy();
   if (!data) {
     throw Error(ErrorCode::memory, "out of memory: device " + std::string(backend_.name) + " has no " +
                                        std::to_string(bytes) + " bytes left for " + what);
@@ -129,12 +134,14 @@ void Device::read(const Storage &storage, uint64_t offset, void *into, uint64_t 
   if (storage.busy()) throw Error(ErrorCode::busy, "the storage is in use by a run; wait for it before reading");
   const std::lock_guard lock(backendLock_);
   backend_.read(handle_, into, static_cast<const char *>(storage.data_) + offset, bytes);
+  requireHealthy();
 }
 
 void Device::write(Storage &storage, uint64_t offset, const void *from, uint64_t bytes) {
   if (storage.busy()) throw Error(ErrorCode::busy, "the storage is in use by a run; wait for it before writing");
   const std::lock_guard lock(backendLock_);
   backend_.write(handle_, static_cast<char *>(storage.data_) + offset, from, bytes);
+  requireHealthy();
 }
 
 // ---- Programs
@@ -221,6 +228,7 @@ void Device::runnerLoop() {
     } catch (const std::exception &e) {  // no room for an error text, at worst; nothing may leave the thread
       queued->run->error = Error(ErrorCode::backend, e.what());
       queued->run->error->completed = static_cast<int64_t>(queued->run->completed);
+      queued->run->program->failed_ = true;
     }
     finish(std::move(*queued));
   }
@@ -287,7 +295,9 @@ void Device::execute(Run &run) {
       backend_.write(handle_, static_cast<char *>(program.memory_[t.region]->data_) + t.offset, from, bytesOf(t));
       from += bytesOf(t);
     }
+    requireHealthy();
   }
+  const auto asked = [](const void *context) { return (*static_cast<const decltype(stopped) *>(context))(); };
   while (run.completed < run.steps && !stopped()) {
     if (closing_) {
       run.error = Error(ErrorCode::closed, "the device was closed after " + std::to_string(run.completed) + " of " +
@@ -297,20 +307,31 @@ void Device::execute(Run &run) {
     }
     const std::lock_guard lock(backendLock_);
     program.status_ = RunStatus{};
-    double *seconds = run.options.timed ? run.seconds.data() + run.completed * program.image_.ops.size() : nullptr;
-    backend_.step(program.executable_.handle(), &program.status_, seconds);
+    run.completed += advance(run, {asked, &stopped});
+    requireHealthy();
     if (program.status_.fault != 0) {
       run.error = program.fault(run.completed);
       program.failed_ = true;
       return;
     }
-    if (program.resultBytes_ > 0) {
-      const Storage &metrics = *program.memory_[static_cast<size_t>(program.image_.metricRegion)];
-      backend_.read(handle_, run.results.get() + run.completed * program.resultBytes_, metrics.data_,
-                    program.resultBytes_);
-    }
-    run.completed++;
   }
+}
+
+// One step, or as many as the backend does at once; the number of those that ended without a fault.
+uint64_t Device::advance(Run &run, StopSign sign) {
+  Program &program = *run.program;
+  uint8_t *results = run.results.get() + run.completed * program.resultBytes_;
+  void *executable = program.executable_.handle();
+  if (backend_.run && !run.options.timed)
+    return backend_.run(executable, run.steps - run.completed, results, sign, &program.status_);
+  double *seconds = run.options.timed ? run.seconds.data() + run.completed * program.image_.ops.size() : nullptr;
+  backend_.step(executable, &program.status_, seconds);
+  if (program.status_.fault != 0) return 0;
+  if (program.resultBytes_ > 0) {
+    const Storage &metrics = *program.memory_[static_cast<size_t>(program.image_.metricRegion)];
+    backend_.read(handle_, results, metrics.data_, program.resultBytes_);
+  }
+  return 1;
 }
 
 void Device::finish(Queued queued) {

@@ -2,8 +2,9 @@
 // storages and programs. It knows nothing of JavaScript; completions are called on the runner thread.
 //
 // Threads: the backend takes calls from one thread at a time, so every call to it holds `backendLock_`. The runner
-// takes it per step, so others wait for one step at most. Storages and programs may be dropped on any thread, in
-// finalizers too: they go to a list that the runner empties, and nobody waits.
+// takes it per step, or per some 20 ms of steps where the backend runs many at once, so others wait no longer. Storages
+// and programs may be dropped on any thread, in finalizers too: they go to a list that the runner empties, and nobody
+// waits.
 #pragma once
 #include <condition_variable>
 #include <deque>
@@ -40,8 +41,9 @@ struct Run {
 class Device : public std::enable_shared_from_this<Device> {
  public:
   // threads 0: as many as the process may use; isa "": the best of the machine; cores 0: those that the process may
-  // use. Throws Error (backend).
-  static std::shared_ptr<Device> open(const Backend &backend, int32_t threads, const std::string &isa, int32_t cores);
+  // use; index and graph: of cuda devices. Throws Error (backend).
+  static std::shared_ptr<Device> open(const Backend &backend, int32_t threads, const std::string &isa, int32_t cores,
+                                      int32_t index = 0, GraphMode graph = GraphMode::on);
   ~Device();
   Device(const Device &) = delete;
 
@@ -92,6 +94,7 @@ class Device : public std::enable_shared_from_this<Device> {
   void discard(Resource *resource);
 
   // With backendLock_ held:
+  void requireHealthy() const;
   std::shared_ptr<Storage> newStorage(uint64_t bytes, const std::string &what);
   void requireMemory(uint64_t bytes, const std::string &what) const;
   void release(void *memory, uint64_t bytes);
@@ -101,6 +104,7 @@ class Device : public std::enable_shared_from_this<Device> {
   std::optional<Queued> next();
   void waitForWork();
   void execute(Run &run);
+  uint64_t advance(Run &run, StopSign sign);
   static void finish(Queued queued);
 
   const Backend &backend_;

@@ -12,6 +12,7 @@ Executable::Executable(Device &device, Image &image, RunStatus &status) : device
   ErrorText error{};
   handle_ = device.backend_.compile(device.handle_, image.ops.data(), static_cast<uint32_t>(image.ops.size()),
                                     image.numerics, &error);
+  if (!handle_) device.requireHealthy();
   if (!handle_) throw Error(ErrorCode::backend, std::string("the backend refused the program: ") + error.text);
 }
 
@@ -45,7 +46,9 @@ Program::Program(Device &device, Image image, std::vector<std::shared_ptr<Storag
   }
   for (uint32_t id : image_.inputs) inputBytes_ += bytesOf(image_.values[id]);
   if (image_.metricRegion >= 0) resultBytes_ = image_.regions[static_cast<size_t>(image_.metricRegion)].bytes;
-  device.backend_.bind(executable_.handle(), workspace_ ? workspace_->data_ : nullptr);
+  const void *metrics = image_.metricRegion < 0 ? nullptr : memory_[static_cast<size_t>(image_.metricRegion)]->data_;
+  device.backend_.bind(executable_.handle(), workspace_ ? workspace_->data_ : nullptr, metrics, resultBytes_);
+  device.requireHealthy();
 }
 
 void Program::checkStorages(const Device &device) const {

@@ -167,7 +167,7 @@ size_t workspace(const void *executable) {
   return exe->plan.workspace + exe->plan.scratch * static_cast<size_t>(exe->threads);
 }
 
-void bind(void *executable, void *memory) {
+void bind(void *executable, void *memory, const void *, size_t) {
   auto *exe = static_cast<Executable *>(executable);
   for (uint32_t i = 0; i < exe->count; i++) exe->ops[i].workspace = memory;
   exe->scratch = static_cast<char *>(memory) + exe->plan.workspace;
@@ -257,8 +257,8 @@ void destroy(void *executable) { delete static_cast<Executable *>(executable); }
 }  // namespace
 
 const Backend backend = {
-    kAbiVersion, "cpu",   open,      close, describe, threads, alloc, release, copy,
-    copy,        compile, workspace, bind,  step,     park,    peak,  plan,    destroy,
+    kAbiVersion, "cpu", open, close,   describe, threads, alloc, release, copy,    copy,    compile,
+    workspace,   bind,  step, nullptr, park,     peak,    plan,  destroy, nullptr, nullptr,
 };
 
 }  // namespace gradline::cpu

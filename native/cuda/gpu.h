@@ -134,7 +134,8 @@ void launch(Launches &launches, const Kernel &kernel, Grid grid, size_t sharedBy
 #if defined(__CUDACC__)
   record.function = reinterpret_cast<const void *>(&entry<Kernel>);
 #else
-  record.emulate = &entry<Kernel>;
+  static const emulator::Kernel kernelOfType = {&entry<Kernel>, &nameOfKernel<Kernel>, sizeof(Argument<Kernel>)};
+  record.function = &kernelOfType;
 #endif
   record.name = &nameOfKernel<Kernel>;
   record.grid[0] = static_cast<uint32_t>(grid.x);

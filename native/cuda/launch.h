@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../abi.h"
+#include "blas.h"
 
 namespace gradline::cuda {
 
@@ -21,11 +22,17 @@ struct DeviceStatus {
   uint64_t steps;    // ended without a fault since the host cleared this
 };
 
-// One kernel of one op. The kernel takes exactly one argument, by value: `argument`. So cudaLaunchKernel and
-// cudaKernelNodeParams get { argument } as their array of pointers.
+// What a record asks of the host.
+enum class Work : uint32_t {
+  kernel,  // to launch `function` with `argument`
+  gemm,    // to call the library of blas.h: `argument` is a GlGemm with addresses of the card
+};
+
+// One kernel of one op, or one product that a library makes. The kernel takes exactly one argument, by value:
+// `argument`. So cudaLaunchKernel gets { argument } as its array of pointers.
 struct Launch {
-  const void *function;                   // what the CUDA runtime knows the kernel by; null in the emulated build
-  void (*emulate)(const void *argument);  // one thread of it as an ordinary function; null in the CUDA build
+  Work work;
+  const void *function;  // what the CUDA runtime knows the kernel by; in the emulated build an emulator::Kernel
   const char *(*name)();
   uint32_t grid[3];
   uint32_t threads;      // of a block, in one dimension
@@ -48,6 +55,7 @@ class Launches {
   DeviceStatus *status = nullptr;
   const SegmentRecord *segments = nullptr;  // copy of op.segments
   Guard guard = Guard::fault;
+  const GlBlas *blas = nullptr;  // null where products are our own kernels; the same in both rounds of planning
 
   std::vector<Launch> list;
   size_t workspaceBytes = 0;  // what this op asked for, from op.workspace on
@@ -63,6 +71,18 @@ class Launches {
     return guard == Guard::fault ? &status->first.fault : &status->finished;
   }
 };
+
+// Appends a product for the library. It has no guard: behind a fault it still runs, so its result must be memory that
+// the program owns (activations, gradients), which no later step trusts. The library's workspace belongs to the device.
+inline void appendGemm(Launches &launches, const GlGemm &gemm) {
+  static_assert(sizeof(GlGemm) <= kMaxArgument);
+  Launch record = {};
+  record.work = Work::gemm;
+  record.name = [] { return "gemm of the library"; };
+  record.argumentBytes = sizeof gemm;
+  std::memcpy(record.argument, &gemm, sizeof gemm);
+  launches.list.push_back(record);
+}
 
 // Appends the launches of one op, from shapes alone. False: this form of the op has no kernel; nothing was appended.
 using PlanFn = bool (*)(const Op &op, Launches &launches);

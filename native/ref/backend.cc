@@ -45,7 +45,7 @@ void *compile(void *, Op *ops, uint32_t count, Numerics numerics, ErrorText *err
   return executable;
 }
 size_t workspace(const void *) { return 0; }
-void bind(void *, void *) {}
+void bind(void *, void *, const void *, size_t) {}
 
 void step(void *executable, RunStatus *status, double *seconds) {
   using Clock = std::chrono::steady_clock;
@@ -73,8 +73,8 @@ void destroy(void *executable) { delete static_cast<Executable *>(executable); }
 }  // namespace
 
 const Backend backend = {
-    kAbiVersion, "ref",   open,      close, describe, threads, alloc, release, write,
-    read,        compile, workspace, bind,  step,     park,    peak,  plan,    destroy,
+    kAbiVersion, "ref", open, close,   describe, threads, alloc, release, write,   read,    compile,
+    workspace,   bind,  step, nullptr, park,     peak,    plan,  destroy, nullptr, nullptr,
 };
 
 }  // namespace gradline::ref

@@ -2,13 +2,11 @@
 // process wait meanwhile, so plain counters would do but for the sanitizer, which cannot know.
 #include "probe.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <atomic>
 #include <vector>
 
-#include "../core/error.h"
+#include "../core/library.h"
 #include "../cpu/backend.h"
 #include "../ref/table.h"
 #include "heap.h"
@@ -34,6 +32,14 @@ struct Step<void (*)(Arguments...)> {
     heapAfter = allocations();
   }
 };
+
+uint64_t run(void *executable, uint64_t count, void *results, StopSign sign, RunStatus *status) {
+  if (steps == 0) heapBefore = allocations();
+  const uint64_t done = inner->run(executable, count, results, sign, status);
+  steps += done;
+  heapAfter = allocations();
+  return done;
+}
 
 void *alloc(void *device, size_t bytes) {
   void *memory = inner->alloc(device, bytes);
@@ -66,11 +72,7 @@ const Backend *open(const std::string &name) {
   if (name.find('/') == std::string::npos) {
     throw Error(ErrorCode::argument, "expected cpu, ref or the path of a library for --backend but received " + name);
   }
-  void *library = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);  // never closed: its threads may outlive the devices
-  if (!library) throw Error(ErrorCode::backend, dlerror());
-  const auto table = reinterpret_cast<const Backend *(*)()>(dlsym(library, "gradline_backend"));
-  if (!table) throw Error(ErrorCode::backend, name + " exports no gradline_backend");
-  return table();
+  return &loadBackend(name);
 }
 
 }  // namespace
@@ -79,6 +81,7 @@ const Backend &probed(const std::string &nameOrPath) {
   inner = open(nameOrPath);
   outer = *inner;
   outer.step = Step<decltype(Backend::step)>::run;
+  if (inner->run) outer.run = run;
   outer.alloc = alloc;
   outer.write = write;
   outer.read = read;

@@ -16,5 +16,6 @@ void testConv();
 void testPool();
 void testLoss();
 void testUpdate();
+void testHost();
 
 }  // namespace gradline::cuda::test

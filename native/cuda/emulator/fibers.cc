@@ -95,7 +95,7 @@ void wait(State state) {
 [[noreturn]] void enter() {
   Machine &m = machine();
   arrive(nullptr, &m.schedulerStack, &m.schedulerStackBytes);
-  m.launch->emulate(m.launch->argument);
+  static_cast<const Kernel *>(m.launch->function)->run(m.launch->argument);
   for (;;) wait(State::done);
 }
 

@@ -6,6 +6,13 @@
 
 namespace gradline::cuda::emulator {
 
+// What a launch's `function` points to here.
+struct Kernel {
+  void (*run)(const void *argument);  // one thread of it as an ordinary function
+  const char *(*name)();
+  size_t argumentBytes;
+};
+
 enum class Order { forward, reverse, random };
 // Of threads within a block and of blocks within a launch, for all launches to come.
 void setOrder(Order order, uint64_t seed = 1);

@@ -1,0 +1,225 @@
+// The table of the CUDA backend: opening a card or saying what is missing, memory, and the doors to executables, which
+// are graph.cu. No exception leaves it: what fails inside a call becomes the device's failure, which the core asks for.
+#include <cstddef>
+#include <cstdio>
+#include <memory>
+
+#include "host.h"
+
+namespace gradline::cuda {
+namespace {
+
+constexpr int kOldest = 8;  // major compute capability: Ampere, the first with asynchronous copies and tf32
+constexpr size_t kGranule = 256;
+
+std::string version(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }
+
+// Why this machine has no card for us, or how many it has.
+int countOfCards() {
+  int driver = 0, runtime = 0, count = 0;
+  check(cudaRuntimeGetVersion(&runtime), "read the version of the CUDA runtime");
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
+    throw std::runtime_error("no NVIDIA driver is installed on this machine (libcuda.so.1 is missing)");
+  if (driver / 1000 < runtime / 1000)
+    throw std::runtime_error("the NVIDIA driver is too old: it supports CUDA " + version(driver) +
+                             ", this library needs " + version(runtime / 1000 * 1000) + " or newer");
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0))
+    throw std::runtime_error("the NVIDIA driver finds no card (is one hidden by CUDA_VISIBLE_DEVICES?)");
+  check(error, "ask the NVIDIA driver for its cards");
+  return count;
+}
+
+std::unique_ptr<Device> openCard(const DeviceOptions &options) {
+  const int count = countOfCards();
+  if (options.index < 0 || options.index >= count)
+    throw std::runtime_error("there is no cuda:" + std::to_string(options.index) + ", this machine has cuda:0" +
+                             (count > 1 ? " to cuda:" + std::to_string(count - 1) : ""));
+  cudaDeviceProp card;
+  check(cudaGetDeviceProperties(&card, options.index), "read the properties of the card");
+  const std::string capability = std::to_string(card.major) + "." + std::to_string(card.minor);
+  if (card.major < kOldest)
+    throw std::runtime_error(std::string(card.name) + " has compute capability " + capability + ", needed is " +
+                             std::to_string(kOldest) + ".0 or newer");
+  auto device = std::make_unique<Device>();
+  device->index = options.index;
+  device->graph = options.graph;
+  device->description = "cuda:" + std::to_string(options.index) + " " + card.name + ", compute capability " +
+                        capability + ", " + std::to_string(card.multiProcessorCount) + " multiprocessors";
+  check(cudaSetDevice(options.index), "use the card");
+  check(cudaStreamCreateWithFlags(device->stream.out(), cudaStreamNonBlocking), "create a stream");
+  if (const auto *blas = static_cast<const GlBlas *>(options.blas)) {
+    if (blas->abi != GL_BLAS_ABI || blas->size < offsetof(GlBlas, plan))
+      throw std::runtime_error("the library for products belongs to another release");
+    check(cudaMalloc(device->blasWorkspace.out(), kBlasBytes), "allocate the workspace of products");
+    const int32_t code = blas->open(&device->blasHandle);
+    if (code != 0) throw std::runtime_error(std::string("could not open ") + blas->name + ": " + blas->text(code));
+    device->blas = blas;
+  }
+  return device;
+}
+
+void tell(ErrorText *error, const std::string &text) {
+  std::snprintf(error->text, sizeof error->text, "%s", text.c_str());
+}
+
+// Keeps the first failure until it is asked for, and finds out whether the card can go on.
+void fail(Device &device, const char *what) {
+  if (device.failure.empty()) device.failure = device.description + ": " + what;
+  (void)cudaGetLastError();
+  if (cudaStreamSynchronize(device.stream.get()) == cudaSuccess) return;
+  device.lost = true;
+  device.failure += "; the card is lost to this process, with all memory on it. Start the process anew";
+}
+
+// Runs the body of an entry of the table; false when it failed. The card belongs to a thread, so it is set each time.
+template <class Body>
+bool attempt(Device &device, Body body) {
+  if (device.lost) return false;
+  try {
+    check(cudaSetDevice(device.index), "use the card");
+    body();
+    return true;
+  } catch (const std::exception &error) {
+    fail(device, error.what());
+    return false;
+  }
+}
+
+Device &of(void *device) { return *static_cast<Device *>(device); }
+
+// What the core holds for an executable; the device stands beside it, to take the failures.
+struct Held {
+  Device &device;
+  Executable executable;
+};
+Held &held(void *executable) { return *static_cast<Held *>(executable); }
+
+void *open(const DeviceOptions *options, ErrorText *error) {
+  try {
+    return openCard(*options).release();
+  } catch (const std::exception &e) {
+    (void)cudaGetLastError();
+    tell(error, e.what());
+    return nullptr;
+  }
+}
+
+void close(void *device) {
+  const std::unique_ptr<Device> ending(&of(device));
+  (void)cudaSetDevice(ending->index);
+  if (ending->blas) ending->blas->close(ending->blasHandle);
+}
+
+void describe(const void *device, ErrorText *out) { tell(out, static_cast<const Device *>(device)->description); }
+int32_t threads(const void *) { return 1; }
+
+void *alloc(void *device, size_t bytes) {
+  void *memory = nullptr;
+  const bool done = attempt(of(device), [&] {
+    const size_t rounded = (bytes + kGranule - 1) / kGranule * kGranule;
+    const cudaError_t error = cudaMalloc(&memory, rounded);
+    if (error == cudaErrorMemoryAllocation) {
+      memory = nullptr;
+      (void)cudaGetLastError();
+      return;
+    }
+    check(error, "allocate memory");
+    check(cudaMemsetAsync(memory, 0, rounded, of(device).stream.get()), "clear memory");
+  });
+  if (done || !memory) return memory;
+  (void)cudaFree(memory);
+  return nullptr;
+}
+
+// Waits for the work that may use it. It is given back even where the card is lost or cannot be chosen any more.
+void release(void *device, void *memory) {
+  bool given = false;
+  attempt(of(device), [&] {
+    given = true;
+    check(cudaFree(memory), "free memory");
+  });
+  if (!given) (void)cudaFree(memory);
+}
+
+// Pageable memory: the bytes are taken when the call returns, and everything else on the card comes behind them.
+void write(void *device, void *to, const void *from, size_t bytes) {
+  if (bytes == 0) return;
+  attempt(of(device), [&] {
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, of(device).stream.get()), "write memory");
+  });
+}
+
+void read(void *device, void *to, const void *from, size_t bytes) {
+  if (bytes == 0) return;
+  attempt(of(device), [&] {
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, of(device).stream.get()), "read memory");
+    check(cudaStreamSynchronize(of(device).stream.get()), "read memory");
+  });
+}
+
+void *compile(void *device, Op *ops, uint32_t count, Numerics numerics, ErrorText *error) {
+  try {
+    return new Held{of(device), Executable(of(device), ops, count, numerics)};
+  } catch (const std::exception &e) {
+    tell(error, std::string("cuda: ") + e.what());
+    return nullptr;
+  }
+}
+
+size_t workspace(const void *executable) { return static_cast<const Held *>(executable)->executable.workspace(); }
+
+void bind(void *executable, void *memory, const void *metrics, size_t metricBytes) {
+  attempt(held(executable).device, [&] { held(executable).executable.bind(memory, metrics, metricBytes); });
+}
+
+void step(void *executable, RunStatus *status, double *seconds) {
+  attempt(held(executable).device, [&] { held(executable).executable.step(status, seconds); });
+}
+
+uint64_t run(void *executable, uint64_t steps, void *results, StopSign sign, RunStatus *status) {
+  uint64_t completed = 0;
+  attempt(held(executable).device, [&] { completed = held(executable).executable.run(steps, results, sign, status); });
+  return completed;
+}
+
+void park(void *) {}
+double peak(void *, double) { return 0; }
+
+OpPlan plan(const void *executable, uint32_t op) {
+  return {static_cast<const Held *>(executable)->executable.plan(op), 1};
+}
+
+void destroy(void *executable) {
+  (void)cudaSetDevice(held(executable).device.index);
+  delete &held(executable);
+}
+
+int32_t failure(void *device, ErrorText *what) {
+  Device &d = of(device);
+  if (d.failure.empty()) return 0;
+  tell(what, d.failure);
+  if (!d.lost) d.failure.clear();
+  return d.lost ? 2 : 1;
+}
+
+int32_t count() {
+  try {
+    return countOfCards();
+  } catch (const std::exception &) {
+    (void)cudaGetLastError();
+    return 0;
+  }
+}
+
+const Backend table = {
+    kAbiVersion, "cuda", open, close, describe, threads, alloc, release, write,   read,  compile,
+    workspace,   bind,   step, run,   park,     peak,    plan,  destroy, failure, count,
+};
+
+}  // namespace
+}  // namespace gradline::cuda
+
+extern "C" __attribute__((visibility("default"))) const gradline::Backend *gradline_backend() {
+  return &gradline::cuda::table;
+}

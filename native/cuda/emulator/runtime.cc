@@ -1,0 +1,471 @@
+// Streams, graphs, events and memory of the emulated card: see runtime.h. One lock over everything, since devices of
+// several threads share the one card.
+#include "runtime.h"
+
+#include <chrono>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "fibers.h"
+
+namespace {
+
+using gradline::cuda::Launch;
+using namespace gradline::cuda::emulator;
+
+struct Copy {
+  void *to;
+  const void *from;
+  size_t bytes;
+  std::shared_ptr<std::vector<char>> staged;  // of pageable memory, taken when the call was made
+};
+struct Fill {
+  void *to;
+  int value;
+  size_t bytes;
+};
+struct HostCall {
+  void (*function)(void *);
+  void *data;
+};
+struct Mark {
+  cudaEvent_t event;
+};
+struct Replay {
+  cudaGraphExec_t executable;
+};
+using Node = std::variant<Launch, Copy, Fill, HostCall, Mark, Replay>;
+using Nodes = std::vector<Node>;
+
+}  // namespace
+
+struct CUstream_st {
+  Nodes pending;
+  bool capturing = false, invalid = false;
+  std::thread::id capturer;
+  Nodes captured;
+};
+struct CUevent_st {
+  bool timed;
+  cudaStream_t stream = nullptr;  // where it waits to be reached
+  std::chrono::steady_clock::time_point reached;
+};
+struct CUgraph_st {
+  Nodes nodes;
+};
+struct CUgraphExec_st {
+  Nodes nodes;
+};
+
+namespace {
+
+struct Card {
+  std::recursive_mutex lock;
+  Trouble trouble;
+  uint64_t calls = 0;
+  cudaError_t last = cudaSuccess;
+  std::string finding;  // text of the last illegal access
+  size_t used = 0;
+  std::map<void *, size_t> device, pinned;
+  std::set<cudaStream_t> streams;
+  std::set<cudaEvent_t> events;
+  std::set<cudaGraph_t> graphs;
+  std::set<cudaGraphExec_t> executables;
+};
+Card &card() {
+  static Card *all = new Card;  // outlives whoever still holds something when the process ends
+  return *all;
+}
+
+cudaError_t fail(cudaError_t error) {
+  if (error != cudaSuccess) card().last = error;
+  return error;
+}
+
+// A misuse that a card might forgive: reported with its reason, and as an error.
+cudaError_t misuse(const char *function, const std::string &why) {
+  card().finding = std::string(function) + ": " + why;
+  return fail(cudaErrorIllegalAddress);
+}
+
+bool isSticky(cudaError_t error) { return error == cudaErrorLaunchFailure; }
+
+// The failure that this call meets before it does anything.
+cudaError_t begin() {
+  Card &c = card();
+  c.calls++;
+  if (c.trouble.lost) return fail(cudaErrorLaunchFailure);
+  if (c.trouble.failAt == 0 || --c.trouble.failAt != 0) return cudaSuccess;
+  c.trouble.lost = isSticky(c.trouble.with);
+  return fail(c.trouble.with);
+}
+
+// The same for what a capture forbids, on whichever stream of this thread.
+cudaError_t beginOutsideOfCapture() {
+  if (const cudaError_t error = begin()) return error;
+  for (cudaStream_t stream : card().streams) {
+    if (!stream->capturing || stream->capturer != std::this_thread::get_id()) continue;
+    stream->invalid = true;
+    return fail(cudaErrorStreamCaptureUnsupported);
+  }
+  return cudaSuccess;
+}
+
+#define CARD_LOCK const std::lock_guard<std::recursive_mutex> guard(card().lock)
+#define CARD_BEGIN(how) \
+  CARD_LOCK;            \
+  if (const cudaError_t error = how()) return error
+
+bool isHeld(const std::map<void *, size_t> &memory, const void *at, size_t bytes) {
+  auto after = memory.upper_bound(const_cast<void *>(at));
+  if (after == memory.begin()) return false;
+  const auto &[start, size] = *std::prev(after);
+  const auto offset = static_cast<size_t>(static_cast<const char *>(at) - static_cast<char *>(start));
+  return offset <= size && bytes <= size - offset;
+}
+bool onCard(const void *at, size_t bytes) { return isHeld(card().device, at, bytes); }
+bool isPinned(const void *at, size_t bytes) { return isHeld(card().pinned, at, bytes); }
+
+void perform(const Node &node);
+void performAll(const Nodes &nodes) {
+  for (const Node &node : nodes) perform(node);
+}
+
+void perform(const Node &node) {
+  if (const auto *launch = std::get_if<Launch>(&node)) {
+    run(*launch);
+  } else if (const auto *copy = std::get_if<Copy>(&node)) {
+    const void *from = copy->staged ? copy->staged->data() : copy->from;
+    const bool toCard = onCard(copy->to, copy->bytes), fromCard = onCard(from, copy->bytes);
+    if ((!toCard && !isPinned(copy->to, copy->bytes)) || (!fromCard && !copy->staged && !isPinned(from, copy->bytes)))
+      return report("copy of memory that is gone", "", "");
+    std::memmove(copy->to, from, copy->bytes);
+    define(copy->to, copy->bytes);
+  } else if (const auto *fill = std::get_if<Fill>(&node)) {
+    if (!onCard(fill->to, fill->bytes)) return report("memset of memory that is gone", "", "");
+    std::memset(fill->to, fill->value, fill->bytes);
+    define(fill->to, fill->bytes);
+  } else if (const auto *call = std::get_if<HostCall>(&node)) {
+    call->function(call->data);
+  } else if (const auto *mark = std::get_if<Mark>(&node)) {
+    if (card().events.count(mark->event) == 0) return report("record of an event that is gone", "", "");
+    mark->event->reached = std::chrono::steady_clock::now();
+    mark->event->stream = nullptr;
+  } else if (const auto *replay = std::get_if<Replay>(&node)) {
+    if (card().executables.count(replay->executable) == 0) return report("launch of a graph that is gone", "", "");
+    performAll(replay->executable->nodes);
+  }
+}
+
+// Everything that waits on a stream happens now.
+cudaError_t drain(cudaStream_t stream) {
+  const Nodes now = std::move(stream->pending);
+  stream->pending.clear();
+  performAll(now);
+  if (findings().empty()) return cudaSuccess;
+  const std::string first = findings().front();
+  findings().clear();
+  return misuse("the emulated card", first);
+}
+
+cudaError_t drainAll() {
+  cudaError_t error = cudaSuccess;
+  for (cudaStream_t stream : card().streams) {
+    if (const cudaError_t mine = drain(stream)) error = mine;
+  }
+  return error;
+}
+
+cudaError_t add(const char *function, cudaStream_t stream, Node node) {
+  if (card().streams.count(stream) == 0) return misuse(function, "the stream is gone");
+  (stream->capturing ? stream->captured : stream->pending).push_back(std::move(node));
+  return cudaSuccess;
+}
+
+// Objects end whatever the call returns: what a card reports there is often the failure of earlier work.
+template <class T>
+cudaError_t end(const char *function, std::set<T *> &all, T *object) {
+  const cudaError_t error = begin();
+  if (all.erase(object) == 0) return misuse(function, "the object is gone");
+  delete object;
+  return error;
+}
+
+cudaError_t take(std::map<void *, size_t> &from, void **memory, size_t bytes, const char *name) {
+  Card &c = card();
+  const bool isDevice = &from == &c.device;
+  *memory = nullptr;
+  if (isDevice && (bytes > c.trouble.memory || c.used > c.trouble.memory - bytes))
+    return fail(cudaErrorMemoryAllocation);
+  *memory = allocate(bytes, name);
+  if (!*memory) return fail(cudaErrorMemoryAllocation);
+  if (isDevice) {
+    undefine(*memory, bytes);
+    c.used += bytes;
+  }
+  from[*memory] = bytes;
+  return cudaSuccess;
+}
+
+cudaError_t give(const char *function, std::map<void *, size_t> &back, void *memory) {
+  CARD_LOCK;
+  cudaError_t error = beginOutsideOfCapture();
+  if (!memory) return error;
+  if (const cudaError_t pending = drainAll()) error = pending;  // frees wait for the card
+  const auto found = back.find(memory);
+  if (found == back.end()) return misuse(function, "no such memory");
+  if (&back == &card().device) card().used -= found->second;
+  back.erase(found);
+  release(memory);
+  return error;
+}
+
+}  // namespace
+
+namespace gradline::cuda::emulator {
+
+Trouble &trouble() { return card().trouble; }
+uint64_t calls() { return card().calls; }
+size_t liveObjects() {
+  const Card &c = card();
+  return c.device.size() + c.pinned.size() + c.streams.size() + c.events.size() + c.graphs.size() +
+         c.executables.size();
+}
+
+}  // namespace gradline::cuda::emulator
+
+const char *cudaGetErrorString(cudaError_t error) {
+  CARD_LOCK;
+  switch (error) {
+    case cudaSuccess:
+      return "no error";
+    case cudaErrorInvalidValue:
+      return "invalid argument";
+    case cudaErrorMemoryAllocation:
+      return "out of memory";
+    case cudaErrorInsufficientDriver:
+      return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorNoDevice:
+      return "no CUDA-capable device is detected";
+    case cudaErrorInvalidDevice:
+      return "invalid device ordinal";
+    case cudaErrorInvalidResourceHandle:
+      return "invalid resource handle";
+    case cudaErrorIllegalAddress:
+      return card().finding.c_str();
+    case cudaErrorLaunchFailure:
+      return "unspecified launch failure";
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated:
+      return "operation failed due to a previous error during capture";
+  }
+  return "unrecognized error code";
+}
+
+cudaError_t cudaGetLastError() {
+  CARD_LOCK;
+  const cudaError_t last = card().trouble.lost ? cudaErrorLaunchFailure : card().last;
+  card().last = cudaSuccess;
+  return last;
+}
+
+cudaError_t cudaDriverGetVersion(int *version) {
+  CARD_BEGIN(begin);
+  *version = card().trouble.driver;
+  return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int *version) {
+  CARD_BEGIN(begin);
+  *version = card().trouble.runtime;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceCount(int *count) {
+  CARD_BEGIN(begin);
+  const Trouble &t = card().trouble;
+  *count = 0;
+  if (t.driver / 1000 < t.runtime / 1000) return fail(cudaErrorInsufficientDriver);
+  if (t.devices == 0) return fail(cudaErrorNoDevice);
+  *count = t.devices;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device) {
+  CARD_BEGIN(begin);
+  const Trouble &t = card().trouble;
+  if (device < 0 || device >= t.devices) return fail(cudaErrorInvalidDevice);
+  *properties = {"emulated card", t.memory, t.major, t.minor, 1};
+  return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) {
+  CARD_BEGIN(begin);
+  return device < 0 || device >= card().trouble.devices ? fail(cudaErrorInvalidDevice) : cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void **memory, size_t bytes) {
+  CARD_BEGIN(beginOutsideOfCapture);
+  return take(card().device, memory, bytes, "memory of the card");
+}
+cudaError_t cudaFree(void *memory) { return give("cudaFree", card().device, memory); }
+cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned) {
+  CARD_BEGIN(beginOutsideOfCapture);
+  return take(card().pinned, memory, bytes, "pinned memory");
+}
+cudaError_t cudaFreeHost(void *memory) { return give("cudaFreeHost", card().pinned, memory); }
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  CARD_BEGIN(begin);
+  const bool reads = kind != cudaMemcpyHostToDevice, writes = kind != cudaMemcpyDeviceToHost;
+  if (reads != onCard(from, bytes) || writes != onCard(to, bytes))
+    return misuse("cudaMemcpyAsync", "an address of the card lies outside of its memory, or of the host within");
+  const bool pageable = (!reads && !isPinned(from, bytes)) || (!writes && !isPinned(to, bytes));
+  if (!pageable) return add("cudaMemcpyAsync", stream, Copy{to, from, bytes, nullptr});
+  if (card().streams.count(stream) && stream->capturing) {
+    stream->invalid = true;
+    return fail(cudaErrorStreamCaptureUnsupported);
+  }
+  if (!reads) {  // the call returns when the host's bytes are taken
+    const char *bytesOf = static_cast<const char *>(from);
+    auto staged = std::make_shared<std::vector<char>>(bytesOf, bytesOf + bytes);
+    return add("cudaMemcpyAsync", stream, Copy{to, nullptr, bytes, std::move(staged)});
+  }
+  if (card().streams.count(stream) == 0) return misuse("cudaMemcpyAsync", "the stream is gone");
+  if (const cudaError_t error = drain(stream)) return error;
+  std::memcpy(to, from, bytes);  // the call returns when the copy is made
+  return cudaSuccess;
+}
+cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream) {
+  CARD_BEGIN(begin);
+  if (!onCard(memory, bytes)) return misuse("cudaMemsetAsync", "the range lies outside of the card's memory");
+  return add("cudaMemsetAsync", stream, Fill{memory, value, bytes});
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
+  CARD_BEGIN(beginOutsideOfCapture);
+  card().streams.insert(*stream = new CUstream_st);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  CARD_LOCK;
+  if (card().streams.count(stream)) (void)drain(stream);
+  return end("cudaStreamDestroy", card().streams, stream);
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  CARD_BEGIN(beginOutsideOfCapture);
+  if (card().streams.count(stream) == 0) return misuse("cudaStreamSynchronize", "the stream is gone");
+  return drain(stream);
+}
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attributes, const void *) {
+  CARD_BEGIN(beginOutsideOfCapture);
+  attributes->maxThreadsPerBlock = gradline::cuda::kMaxThreads;
+  return cudaSuccess;
+}
+cudaError_t cudaLaunchKernel(const void *function, dim3 grid, dim3 block, void **arguments, size_t shared,
+                             cudaStream_t stream) {
+  CARD_BEGIN(begin);
+  const auto *kernel = static_cast<const Kernel *>(function);
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 || block.x == 0 ||
+      block.x * block.y * block.z > gradline::cuda::kMaxThreads || block.x % 32 != 0 || block.y * block.z != 1 ||
+      shared > (size_t{48} << 10))
+    return fail(cudaErrorInvalidValue);
+  Launch launch = {};
+  launch.function = function;
+  launch.name = kernel->name;
+  launch.grid[0] = grid.x;
+  launch.grid[1] = grid.y;
+  launch.grid[2] = grid.z;
+  launch.threads = block.x;
+  launch.sharedBytes = static_cast<uint32_t>(shared);
+  launch.argumentBytes = static_cast<uint32_t>(kernel->argumentBytes);
+  std::memcpy(launch.argument, arguments[0], kernel->argumentBytes);
+  return add("cudaLaunchKernel", stream, launch);
+}
+cudaError_t cudaLaunchHostFunc(cudaStream_t stream, void (*function)(void *), void *data) {
+  CARD_BEGIN(begin);
+  return add("cudaLaunchHostFunc", stream, HostCall{function, data});
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
+  CARD_BEGIN(begin);
+  *event = new CUevent_st;
+  (*event)->timed = flags != cudaEventDisableTiming;
+  card().events.insert(*event);
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  CARD_LOCK;
+  if (card().events.count(event) && event->stream) (void)drain(event->stream);
+  return end("cudaEventDestroy", card().events, event);
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  CARD_BEGIN(begin);
+  if (card().events.count(event) == 0) return misuse("cudaEventRecord", "the event is gone");
+  if (const cudaError_t error = add("cudaEventRecord", stream, Mark{event})) return error;
+  if (!stream->capturing) event->stream = stream;
+  return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  CARD_BEGIN(beginOutsideOfCapture);
+  if (card().events.count(event) == 0) return misuse("cudaEventSynchronize", "the event is gone");
+  return event->stream ? drain(event->stream) : cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to) {
+  CARD_BEGIN(begin);
+  if (card().events.count(from) == 0 || card().events.count(to) == 0 || !from->timed || !to->timed)
+    return fail(cudaErrorInvalidResourceHandle);
+  if (from->stream || to->stream) return misuse("cudaEventElapsedTime", "an event is not reached yet");
+  *milliseconds = std::chrono::duration<float, std::milli>(to->reached - from->reached).count();
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  CARD_BEGIN(beginOutsideOfCapture);
+  if (card().streams.count(stream) == 0) return misuse("cudaStreamBeginCapture", "the stream is gone");
+  stream->capturing = true;
+  stream->capturer = std::this_thread::get_id();
+  stream->invalid = false;
+  stream->captured.clear();
+  return cudaSuccess;
+}
+// Ends the capture even when it fails.
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
+  CARD_LOCK;
+  const cudaError_t error = begin();
+  *graph = nullptr;
+  if (card().streams.count(stream) == 0 || !stream->capturing)
+    return misuse("cudaStreamEndCapture", "no capture is under way");
+  stream->capturing = false;
+  if (error) return error;
+  if (stream->invalid) return fail(cudaErrorStreamCaptureInvalidated);
+  *graph = new CUgraph_st{std::move(stream->captured)};
+  card().graphs.insert(*graph);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *executable, cudaGraph_t graph, unsigned long long) {
+  CARD_BEGIN(beginOutsideOfCapture);
+  *executable = nullptr;
+  if (card().graphs.count(graph) == 0) return misuse("cudaGraphInstantiate", "the graph is gone");
+  card().executables.insert(*executable = new CUgraphExec_st{graph->nodes});
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  CARD_LOCK;
+  return end("cudaGraphDestroy", card().graphs, graph);
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  CARD_LOCK;
+  (void)drainAll();
+  return end("cudaGraphExecDestroy", card().executables, executable);
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  CARD_BEGIN(begin);
+  if (card().executables.count(executable) == 0) return misuse("cudaGraphLaunch", "the graph is gone");
+  return add("cudaGraphLaunch", stream, Replay{executable});
+}

@@ -1,0 +1,124 @@
+// What the two files of the host code share: a device of the backend table (backend.cu) and its executables (graph.cu),
+// errors and handles of the CUDA runtime. Under g++ the runtime is the emulated one. Kernels know nothing of this.
+#pragma once
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "launch.h"
+
+#if defined(__CUDACC__)
+#include <cuda_runtime.h>
+#else
+#include "emulator/runtime.h"
+#endif
+
+namespace gradline::cuda {
+
+constexpr size_t kBlasBytes = size_t{32} << 20;  // workspace of the library; what its makers advise for Hopper
+
+// Throws when a call of the runtime failed; `what` completes "could not ...".
+inline void check(cudaError_t error, const char *what) {
+  if (error != cudaSuccess)
+    throw std::runtime_error(std::string("could not ") + what + ": " + cudaGetErrorString(error));
+}
+
+// A handle that ends with its holder. What ending it returns is left alone: a failure of earlier work shows there, and
+// whoever waits for that work reports it.
+template <class T, cudaError_t (*end)(T)>
+class Owned {
+ public:
+  Owned() = default;
+  Owned(Owned &&other) noexcept : handle_(other.handle_) { other.handle_ = nullptr; }
+  Owned &operator=(Owned &&other) = delete;
+  ~Owned() {
+    if (handle_ != nullptr) (void)end(handle_);
+  }
+  T *out() { return &handle_; }  // for the call that makes it, once
+  T get() const { return handle_; }
+
+ private:
+  T handle_ = nullptr;
+};
+using Stream = Owned<cudaStream_t, cudaStreamDestroy>;
+using Event = Owned<cudaEvent_t, cudaEventDestroy>;
+using Graph = Owned<cudaGraph_t, cudaGraphDestroy>;
+using GraphExec = Owned<cudaGraphExec_t, cudaGraphExecDestroy>;
+using DeviceMemory = Owned<void *, cudaFree>;
+using PinnedMemory = Owned<void *, cudaFreeHost>;
+
+struct Device {
+  int index = 0;
+  GraphMode graph = GraphMode::on;
+  std::string description;
+  Stream stream;  // all work of the device, so that nothing has to wait for anything but on the host
+  const GlBlas *blas = nullptr;
+  void *blasHandle = nullptr;
+  DeviceMemory blasWorkspace;
+  std::string failure;  // not yet asked for
+  bool lost = false;
+};
+
+// One compiled program: its launches, and graphs of one or several steps of it.
+class Executable {
+ public:
+  // Plans every op without addresses. Throws when an op has no kernel.
+  Executable(Device &device, Op *ops, uint32_t count, Numerics numerics);
+  size_t workspace() const { return scratchAt_ + scratchBytes_; }
+  const char *plan(uint32_t op) const { return plans_[op].c_str(); }
+
+  void bind(void *workspace, const void *metrics, size_t metricBytes);
+  void step(RunStatus *status, double *seconds);
+  uint64_t run(uint64_t steps, void *results, StopSign sign, RunStatus *status);
+
+ private:
+  struct Range {
+    char *begin, *end;
+  };
+  Launches planOf(const Op &op) const;
+  void launchOne(const Launch &launch) const;
+  void launchSteps(uint64_t steps);
+  void launchGraph(uint64_t steps);
+  void launchBoth(uint64_t steps);
+  std::vector<char> remember();
+  void recall(const std::vector<char> &content);
+  uint64_t stepsPerLaunch(uint64_t left) const;
+  void begin();
+  uint64_t finish(RunStatus *status);
+
+  Device &device_;
+  Op *const ops_;
+  const uint32_t count_;
+  std::vector<std::string> plans_;  // by op, for people
+  // The workspace: DeviceStatus, the segment table of each region, and what one op after the other uses.
+  struct Table {
+    const SegmentRecord *from;
+    int32_t count;
+    size_t at;
+  };
+  std::vector<Table> tables_;
+  size_t scratchAt_ = 0, scratchBytes_ = 0;
+  char *memory_ = nullptr;
+  DeviceStatus *status_ = nullptr;  // on the card
+
+  std::vector<Launch> launches_;    // of a step, its end included
+  std::vector<size_t> launchEnds_;  // by op
+  std::vector<Range> written_;      // what a step may change, sorted and merged
+  bool usesBlas_ = false;
+  size_t metricBytes_ = 0, slotBytes_ = 0;
+  uint64_t slots_ = 0;
+  PinnedMemory ring_, statusCopy_;
+  static constexpr int kInFlight = 4;  // launches
+  Event reached_[kInFlight];
+  std::vector<Event> marks_;  // between ops, once somebody asked for their times
+  struct Captured {
+    uint64_t steps;
+    GraphExec executable;
+  };
+  std::vector<Captured> captured_;
+  uint64_t stepsBefore_ = 0;   // what DeviceStatus counted when the last run ended
+  bool unsure_ = false;        // a run failed midway: what the card has counted is not known
+  double secondsPerStep_ = 0;  // of the last launches; 0: none was timed
+};
+
+}  // namespace gradline::cuda

@@ -1,0 +1,182 @@
+// `npm run gpu:verify`: what only a machine with a card can show, in at most 8 minutes: every recorded case on the card as
+// ref computes it, NVIDIA's compute-sanitizer on some of them, equal bits from run to run and with and without graphs, and
+// then times beside ceilings and PyTorch of the same run. One JSON file under bench/results/. The twin without Node is
+// `build-core/replay build-replay/cases.pack --backend build-core/Release/libgradline_cuda.so`. `--library PATH` takes
+// another library, such as the emulated one, to try this script itself: small sizes, nothing is written.
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { build, replayProgram } from './build.mjs'
+import { casePack, recordCases } from './check-native.mjs'
+import { Failure, main, root, say, which } from './common.mjs'
+import { setup } from './setup.mjs'
+
+const deadline = performance.now() + 8 * 60_000
+const left = () => Math.max(1000, deadline - performance.now())
+
+/** Runs a command with what is left of the time; its status and its last lines. */
+function attempt(command, args, most = Number.POSITIVE_INFINITY) {
+  const timeout = Math.min(left(), most)
+  const done = spawnSync(command, args, { cwd: root, encoding: 'utf8', timeout, maxBuffer: 2 ** 26 })
+  const lines = `${done.stdout ?? ''}${done.stderr ?? ''}`.trim().split('\n')
+  return { ok: done.status === 0, status: done.status, output: done.stdout ?? '', last: lines.slice(-4).join('\n') }
+}
+
+/** The table of cases on the card, by the program that needs no Node. */
+function cases(library) {
+  const done = attempt(replayProgram(), [casePack, '--backend', library], 150_000)
+  const failures = done.output.split('\n').filter((line) => line.startsWith('FAILED'))
+  return { ok: done.ok, summary: done.last.split('\n').at(-1), failures: failures.slice(0, 20) }
+}
+
+/** Each tool of compute-sanitizer on a few small cases; some containers do not allow it, and then it says so. */
+function sanitizers(library) {
+  const path = which('compute-sanitizer') ?? '/usr/local/cuda/bin/compute-sanitizer'
+  if (!existsSync(path)) return { skipped: 'compute-sanitizer is not installed' }
+  const program = [replayProgram(), casePack, '--backend', library, '--only', 'MLP']
+  return Object.fromEntries(
+    ['memcheck', 'racecheck', 'initcheck', 'synccheck'].map((tool) => {
+      const { ok, status, last } = attempt(path, ['--tool', tool, '--error-exitcode', '9', ...program], 40_000)
+      return [tool, { ok, status, last }]
+    }),
+  )
+}
+
+const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1]
+
+/** Seconds of one step of a program: the best and the median of five runs. */
+async function timed(program, steps) {
+  await program.runMany(Math.min(steps, 40))
+  const seconds = []
+  for (let round = 0; round < 5; round++) {
+    const began = performance.now()
+    await program.runMany(steps)
+    seconds.push((performance.now() - began) / 1000 / steps)
+  }
+  return { best: Math.min(...seconds), median: median(seconds), steps }
+}
+
+/** Whether training gives equal bits three times, one launch at a time, and when both ways are compared. */
+async function determinism(gl, open, small) {
+  const size = small ? 60 : 2000
+  const x = Float32Array.from({ length: size * 64 }, (_, i) => Math.sin(i * 12.9898))
+  const data = gl.dataset(
+    x,
+    Int32Array.from({ length: size }, (_, i) => i % 10),
+    { shape: [size, 8, 8, 1] },
+  )
+  const bits = async (graph) => {
+    const layers = [gl.conv2d(6, 3), gl.batchNorm(), gl.relu(), gl.flatten(), gl.dropout(0.2), gl.dense(10)]
+    const net = gl.model([8, 8, 1], layers, { seed: 7, device: open(graph) })
+    await net.fit(data, { loss: gl.crossEntropy(), optimizer: gl.adam(), epochs: 2, batchSize: 20 })
+    const weights = [...(await net.weights()).values()].flatMap(({ data }) => [...data])
+    return Buffer.from(Float32Array.from(weights).buffer).toString('base64')
+  }
+  const first = await bits(true)
+  return {
+    'run to run': first === (await bits(true)) && first === (await bits(true)),
+    'one by one': first === (await bits(false)),
+    'compared step by step': first === (await bits('check')),
+  }
+}
+
+/** Times of single ops and of training, with what of a ceiling that is where one is known. */
+async function timings(gl, open, small) {
+  const device = open(true)
+  const count = small ? 1 << 12 : 1 << 26
+  const results = {}
+  const x = gl.variable([count], { name: 'x', value: 1 })
+  const y = gl.variable([count], { name: 'y' })
+  const empty = gl.variable([1], { name: 'one' })
+  const step = () => gl.assign(empty, gl.ops.scale(empty, 0.5))
+  const few = small ? 2 : 20
+  results['one small op'] = await timed(gl.record(step, {}, { device }), small ? 40 : 5000)
+  const copy = await timed(
+    gl.record(() => gl.assign(y, gl.ops.scale(x, 2)), {}, { device }),
+    few,
+  )
+  results['copy 256 MB'] = { ...copy, bytesPerSecond: (8 * count) / copy.best }
+
+  const n = small ? 32 : 2048
+  const [a, b, c] = ['a', 'b', 'c'].map((name) => gl.variable([n, n], { name, value: 1 }))
+  const product = await timed(
+    gl.record(() => gl.assign(c, gl.ops.matmul(a, b)), {}, { device }),
+    few,
+  )
+  results['matmul 2048'] = { ...product, flopsPerSecond: (2 * n ** 3) / product.best }
+
+  const rows = small ? 256 : 60_000
+  const pixels = Uint8Array.from({ length: rows * 784 }, (_, i) => (i * 7919) % 251)
+  const data = gl.dataset(
+    pixels,
+    Int32Array.from({ length: rows }, (_, i) => i % 10),
+    { shape: [rows, 784] },
+  )
+  const net = gl.model([784], [gl.dense(128), gl.relu(), gl.dense(10)], { seed: 1, device })
+  const epochs = small ? 2 : 6
+  const { epochs: history } = await net.fit(data, {
+    loss: gl.crossEntropy(),
+    optimizer: gl.adam(),
+    epochs,
+    batchSize: 128,
+  })
+  const seconds = history.slice(1).map((epoch) => epoch.seconds)
+  const steps = Math.ceil(rows / 128)
+  results['mlp epoch by fit'] = { best: Math.min(...seconds), median: median(seconds), steps }
+  results['mlp step by fit'] = { best: Math.min(...seconds) / steps, median: median(seconds) / steps }
+  return results
+}
+
+function pytorch() {
+  const python = which('python3')
+  if (!python) return { skipped: 'python3 is not installed' }
+  const done = attempt(python, ['bench/peers/torch_gpu.py'], 150_000)
+  return done.ok ? JSON.parse(done.output.trim().split('\n').at(-1)) : { skipped: done.last }
+}
+
+main(async (args) => {
+  const at = args.indexOf('--library')
+  const small = at >= 0
+  setup()
+  build(['native', 'replay', 'types'])
+  if (!small) build(['cuda'], { cuda: true })
+  const gl = await import('../dist/index.js')
+  const { cudaLibrary } = await import('../dist/native.js')
+  const library = small ? join(root, args[at + 1]) : cudaLibrary()
+  if (!small && !gl.devices().includes('cuda:0')) {
+    try {
+      gl.device('cuda')
+    } catch (error) {
+      throw new Failure(`there is nothing to verify: ${error.message}`)
+    }
+  }
+  const open = (graph) => gl.device('cuda', { library, graph })
+  recordCases()
+  const report = { date: new Date().toISOString(), device: open(true).describe() }
+  say(report.device)
+  for (const [name, part] of Object.entries({
+    cases: () => cases(library),
+    determinism: () => determinism(gl, open, small),
+    timings: () => timings(gl, open, small),
+    pytorch: () => (small ? { skipped: 'no card' } : pytorch()),
+    sanitizers: () => (small ? { skipped: 'no card' } : sanitizers(library)),
+  })) {
+    const began = performance.now()
+    report[name] = await part()
+    say(`${name}, ${((performance.now() - began) / 1000).toFixed(0)} s: ${JSON.stringify(report[name], null, 2)}`)
+  }
+  if (!small) {
+    const card = report.device
+      .replace(/^cuda:\d+ |,.*$/g, '')
+      .toLowerCase()
+      .replace(/\W+/g, '-')
+    mkdirSync(join(root, 'bench/results'), { recursive: true })
+    writeFileSync(join(root, `bench/results/gpu-${card}.json`), `${JSON.stringify(report, null, 2)}\n`)
+  }
+  const wrong = [
+    ...(report.cases.ok ? [] : ['cases']),
+    ...Object.entries(report.determinism).flatMap(([name, equal]) => (equal ? [] : [name])),
+    ...Object.entries(report.sanitizers).flatMap(([tool, { status }]) => (status === 9 ? [tool] : [])),
+  ]
+  if (wrong.length > 0) throw new Failure(`not as it should be: ${wrong.join(', ')}`)
+})
