@@ -213,8 +213,8 @@ enum class GraphMode : int32_t { on, off, check };
 struct DeviceOptions {
   int32_t threads;  // that share the work, at least 1
   int32_t cores;    // that the process may use: more threads than these would only wait for each other
-  char isa[16];  // cpu: "" best of the machine, else "avx512", "avx2", "base"; "portable": equal bits on all machines
-  int32_t index;    // cuda: which card
+  char isa[16];   // cpu: "" best of the machine, else "avx512", "avx2", "base"; "portable": equal bits on all machines
+  int32_t index;  // cuda: which card
   GraphMode graph;
   const void *blas;  // cuda: a GlBlas of cuda/blas.h, or null
 };
