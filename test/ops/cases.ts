@@ -335,6 +335,10 @@ const matmul: Case[] = [
   [33, 7, 17],
   [9, 129, 65],
   [131, 257, 67],
+  [70, 10, 40],
+  [20, 1030, 9],
+  [40, 700, 70],
+  [130, 20, 1024],
 ].flatMap(([m, k, n]) =>
   [0, 1, 2, 3].map((transposed) => {
     const [transposeA, transposeB] = [(transposed & 1) === 1, (transposed & 2) === 2]
