@@ -80,13 +80,17 @@ export const findNvcc = () =>
 
 /** What nvcc makes of the CUDA sources: machine code for these, and PTX for cards that come later. */
 export const architectures = ['sm_80', 'sm_90a']
-export const nvccOptions = [
+const nvccOptions = [
   ...['-std=c++17', '-O3', '-Werror', 'all-warnings', '-Xcompiler', '-Wall,-Wextra,-Werror', '-I', 'native'],
   ...[
     ...architectures.map((sm) => `arch=${sm.replace('sm', 'compute')},code=${sm}`),
     'arch=compute_90,code=compute_90',
   ].flatMap((code) => ['-gencode', code]),
 ]
+
+/** Of one source. Those that compute in double what the CPU does too (native/portable.h) contract no product into a sum. */
+export const nvccOptionsOf = (source) =>
+  ['schedule.cu', 'rules.cu', 'update.cu'].includes(basename(source)) ? [...nvccOptions, '-fmad=false'] : nvccOptions
 
 /** build-core/Release/libgradline_cuda.so, by nvcc: kernels, planners and host code with the static CUDA runtime. */
 function buildCuda({ asked, quiet }) {
@@ -103,7 +107,13 @@ function buildCuda({ asked, quiet }) {
   const out = 'build-core/Release/libgradline_cuda.so'
   const folder = 'build-core/cuda'
   const time = (path) => statSync(join(root, path), { throwIfNoEntry: false })?.mtimeMs ?? 0
-  const headers = [...filesBelow('native/cuda', '.h', '.cuh'), 'native/abi.h', 'native/ops.def', 'native/philox.h']
+  const headers = [
+    ...filesBelow('native/cuda', '.h', '.cuh'),
+    'native/abi.h',
+    'native/ops.def',
+    'native/philox.h',
+    'native/portable.h',
+  ]
   const newest = Math.max(...headers.map(time))
   const sources = [...filesBelow('native/cuda', '.cu'), 'native/cuda/kernels/table.cc']
   mkdirSync(join(root, folder), { recursive: true })
@@ -113,7 +123,7 @@ function buildCuda({ asked, quiet }) {
   for (const [i, source] of sources.entries()) {
     if (time(objects[i]) > Math.max(newest, time(source))) continue
     const options = [
-      ...nvccOptions,
+      ...nvccOptionsOf(source),
       '-x',
       'cu',
       '-Xcompiler',

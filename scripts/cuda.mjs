@@ -12,7 +12,7 @@ import {
   buildForEmulator,
   emulatedLibrary,
   findNvcc,
-  nvccOptions,
+  nvccOptionsOf,
   replayProgram,
 } from './build.mjs'
 import { casePack, recordCases } from './check-native.mjs'
@@ -97,7 +97,12 @@ function compile(update) {
     const [command, ...before] = launcher
     const done = spawnSync(
       command,
-      [...before, ...nvccOptions, ...['-Xptxas', '-v'], ...['-c', file, '-o', `build-cuda/nvcc/${basename(file)}.o`]],
+      [
+        ...before,
+        ...nvccOptionsOf(file),
+        ...['-Xptxas', '-v'],
+        ...['-c', file, '-o', `build-cuda/nvcc/${basename(file)}.o`],
+      ],
       { cwd: root, encoding: 'utf8' },
     )
     if (done.status !== 0) {

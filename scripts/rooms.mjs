@@ -22,7 +22,7 @@ const loader = 'src/native.ts' // the only file that may load the addon
 
 /** native/: which rooms a room may include besides itself. The first entry whose path matches is the room. */
 const nativeRooms = [
-  { name: 'contract', path: /^native\/(abi\.h|ops\.def|philox\.h|isa\.h)$/, may: [] },
+  { name: 'contract', path: /^native\/(abi\.h|ops\.def|philox\.h|portable\.h|isa\.h)$/, may: [] },
   { name: 'blas table', path: /^native\/cuda\/blas\.h$/, may: ['contract'] },
   { name: 'ref', path: /^native\/ref\//, may: ['contract'] },
   { name: 'core', path: /^native\/core\//, may: ['contract'] },

@@ -152,7 +152,7 @@ struct Means {
         take2(static_cast<float>(1 - beta2)),
         eps(static_cast<float>(op.attr[attr::adamUpdate::eps])) {}
   GPU_DEVICE float coefficient(int j, const StepState &state) const {
-    return static_cast<float>(1 - pow(j == 0 ? beta1 : beta2, static_cast<double>(state.updates)));
+    return static_cast<float>(1 - portable::pow(j == 0 ? beta1 : beta2, static_cast<double>(state.updates)));
   }
   GPU_DEVICE void move(Moments m, float g) const {
     m[0] = keep1 * m[0] + take1 * g;
@@ -212,7 +212,7 @@ struct Radam : Means {
   // Liu et al. 2020: as radamFactor in ref, times sqrt(1 - beta2^t).
   GPU_DEVICE float coefficient(int j, const StepState &state) const {
     if (j == 0) return Means::coefficient(0, state);
-    const double t = static_cast<double>(state.updates), left = pow(beta2, t);
+    const double t = static_cast<double>(state.updates), left = portable::pow(beta2, t);
     const double longest = 2 / (1 - beta2) - 1, length = longest - 2 * t * left / (1 - left);
     if (!(length > 5)) return 0;
     const double f = sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length));
