@@ -17,13 +17,16 @@ export interface Ceiling {
   readonly share?: number
 }
 
+/** What moves bytes: y = x, or x += y, which writes only what it has read and so spares the memory a read. */
+export type Traffic = 'copy' | 'update'
+
 type Rates = Omit<Ceiling, 'undisturbed' | 'share'>
 
 export interface Ceilings {
   /** Operations per second of so many threads together. */
   compute(threads: number): Ceiling
-  /** Bytes per second, read and written, of a copy of 64 MB, which no cache near a core holds. */
-  bandwidth(threads: number): Ceiling
+  /** Bytes per second, read and written, of `work` on tensors of 64 MB, which no cache near a core holds. */
+  bandwidth(work: Traffic, threads: number): Ceiling
   close(): Promise<void>
 }
 
@@ -100,23 +103,25 @@ export function openCeilings(threads: number): Ceilings {
   }
 
   const size = 2 ** 24
-  const copies = new Map<number, { runManySync(steps: number): unknown }>()
-  function bandwidth(count: number): Rates {
-    let copy = copies.get(count)
-    if (!copy) {
-      const [from, to] = [variable([size], { name: 'from', value: 1 }), variable([size], { name: 'to' })]
-      const program = (): Record<string, never> => {
-        ops.assign(to, from)
+  const bytesOf: Record<Traffic, number> = { copy: 8 * size, update: 12 * size }
+  const programs = new Map<string, { runManySync(steps: number): unknown }>()
+  function bandwidth(work: Traffic, count: number): Rates {
+    const key = `${work} ${count}`
+    let program = programs.get(key)
+    if (!program) {
+      const [x, y] = [variable([size], { name: 'x' }), variable([size], { name: 'y', value: 1 })]
+      const body = (): Record<string, never> => {
+        ops.assign(x, work === 'copy' ? y : ops.add(x, y))
         return {}
       }
-      copy = record(program, {}, { device: device('cpu', { threads: count }) })
-      copies.set(count, copy)
-      copy.runManySync(1)
+      program = record(body, {}, { device: device('cpu', { threads: count }) })
+      programs.set(key, program)
+      program.runManySync(1)
     }
     const rates = [0, 1].map(() => {
       const began = performance.now()
-      copy.runManySync(1)
-      return (8 * size * 1000) / (performance.now() - began)
+      program.runManySync(1)
+      return (bytesOf[work] * 1000) / (performance.now() - began)
     })
     return { best: Math.max(...rates), mean: 2 / rates.reduce((time, rate) => time + 1 / rate, 0) }
   }
@@ -129,8 +134,8 @@ export function openCeilings(threads: number): Ceilings {
       seen.set(count, undisturbed)
       return { ...rates, undisturbed }
     },
-    bandwidth: (count) => {
-      const rates = bandwidth(count)
+    bandwidth: (work, count) => {
+      const rates = bandwidth(work, count)
       return { ...rates, undisturbed: rates.mean }
     },
     close: async () => {

@@ -43,7 +43,11 @@ function programOf({ lib }: Build, threads: number, kernel: Kernel): Work {
 
 type Rated = Pick<Case, 'unit' | 'ceiling' | 'amount'>
 const operations = (amount: number): Rated => ({ unit: 'GFLOP/s', ceiling: 'multiply-adds', amount })
-const bytes = (amount: number): Rated => ({ unit: 'GB/s', ceiling: 'copy bandwidth', amount })
+const bytes = (amount: number, ceiling: Rated['ceiling'] = 'copy bandwidth'): Rated => ({
+  unit: 'GB/s',
+  ceiling,
+  amount,
+})
 
 function kernelCase(name: string, threads: number, quick: boolean, rated: Rated, kernel: Kernel, task?: Task): Case {
   return { name, threads, quick, ...rated, task, open: (build) => programOf(build, threads, kernel) }
@@ -196,7 +200,7 @@ function updates(threads: number): Case[] {
       `${kind} 10 M parameters (${perParameter} + ${gradientBytes} bytes each)`,
       threads,
       true,
-      bytes((perParameter + gradientBytes) * parameters),
+      bytes((perParameter + gradientBytes) * parameters, 'update bandwidth'),
       ({ ops, stepState, variable }) => {
         const step = stepState(kind, { rate: 1e-4 })
         const param = variable([parameters], { name: 'param', value: 1 })

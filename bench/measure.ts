@@ -27,7 +27,7 @@ export interface Work {
 }
 
 /** What a share is taken of. 'none' measures the multiply-adds as well, to notice disturbances. */
-export type CeilingKind = 'multiply-adds' | 'copy bandwidth' | 'bare loop' | 'none'
+export type CeilingKind = 'multiply-adds' | 'copy bandwidth' | 'update bandwidth' | 'bare loop' | 'none'
 
 /** What a peer reached in the same rounds. */
 export interface PeerFigure {
@@ -238,10 +238,11 @@ function against(item: Case, own: number, rivals: readonly Rival[]): Partial<Ent
 }
 
 async function ceilingOf(item: Case, work: Work, iterations: number, ceilings: Ceilings): Promise<Ceiling> {
-  if (item.ceiling === 'copy bandwidth') {
+  if (item.ceiling === 'copy bandwidth' || item.ceiling === 'update bandwidth') {
     // Bandwidth moves by itself, so a load on the cores shows better in the multiply-adds.
     const { mean, undisturbed } = ceilings.compute(item.threads)
-    return { ...ceilings.bandwidth(item.threads), share: mean / undisturbed }
+    const work = item.ceiling === 'copy bandwidth' ? 'copy' : 'update'
+    return { ...ceilings.bandwidth(work, item.threads), share: mean / undisturbed }
   }
   if (item.ceiling !== 'bare loop' || !work.bare) return ceilings.compute(item.threads)
   const rate = iterations / (await work.bare(iterations))

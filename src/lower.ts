@@ -118,7 +118,8 @@ function effectsLast(nodes: readonly Node[]): Node[] {
   return [...kept, ...late]
 }
 
-function overlap(a: Variable, b: Variable): boolean {
+/** Whether two variables share memory. */
+export function overlap(a: Variable, b: Variable): boolean {
   return a.region === b.region && a.offset < b.offset + b.size * 4 && b.offset < a.offset + a.size * 4
 }
 

@@ -295,6 +295,7 @@ void Rules::check() {
     case OpCode::div:
     case OpCode::maximum:
     case OpCode::minimum:
+    case OpCode::weightedSum:
     case OpCode::greater:
     case OpCode::select:
       allFloat();

@@ -170,8 +170,9 @@ void Verifier::writableRegions(const Op &op) const {
   for (int i = 0; i < op.outputs; i++) {
     const RegionKind kind = image_.kindOf(op.out[i]);
     const bool own = kind == RegionKind::act || kind == RegionKind::grad || kind == RegionKind::metric;
+    const bool assigns = op.code == OpCode::copy || (infoOf(op.code).flags & kInPlace && op.outputs == 1);
     const bool assigned =
-        op.code == OpCode::copy && (kind == RegionKind::param || kind == RegionKind::state || kind == RegionKind::opt);
+        assigns && (kind == RegionKind::param || kind == RegionKind::state || kind == RegionKind::opt);
     if (!own && !assigned) {
       image_.fail(op,
                   "output " + std::to_string(i) + " lies in region " + nameOf(kind) + ", which this op may not write");

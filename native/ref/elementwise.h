@@ -112,6 +112,10 @@ template <class T>
 T minimum(T a, T b) {
   return a < b || a != a ? a : b;
 }
+template <class T>
+T weightedSum(T a, T b, T weightA, T weightB) {
+  return weightA * a + weightB * b;
+}
 
 }  // namespace scalar
 
@@ -245,6 +249,12 @@ void maximum(const Op &op) {
 template <class T>
 void minimum(const Op &op) {
   mapBinary<T, T>(op, scalar::minimum<T>);
+}
+template <class T>
+void weightedSum(const Op &op) {
+  const T a = static_cast<T>(op.attr[attr::weightedSum::weightA]),
+          b = static_cast<T>(op.attr[attr::weightedSum::weightB]);
+  mapBinary<T, T>(op, [=](T x, T y) { return scalar::weightedSum(x, y, a, b); });
 }
 template <class T>
 void greater(const Op &op) {

@@ -91,6 +91,14 @@ for (const [name, f] of Object.entries(binary)) {
   ] as const
   add(name, pair, (x) => f(at(x, 0), at(x, 1)), { K: 37 })
 }
+add(
+  'weightedSum',
+  [
+    [flat, 'normal'],
+    [flat, 'normal'],
+  ],
+  (x) => ops.weightedSum(at(x, 0), at(x, 1), 0.75, -2),
+)
 for (const [name, f] of Object.entries({ greater: ops.greater, equal: ops.equal })) {
   add(
     name,

@@ -1,7 +1,7 @@
 // Random orthogonal weights.
 
 import { checkFinite, checkOptions } from '../errors.js'
-import { add, div, scale, sqrt, square } from '../ops/elementwise.js'
+import { add, div, scale, sqrt, square, weightedSum } from '../ops/elementwise.js'
 import { matmul } from '../ops/matmul.js'
 import { reshape } from '../ops/move.js'
 import { randomNormal } from '../ops/random.js'
@@ -50,6 +50,6 @@ function oddPolynomial(x: Tensor, a: number, b: number, c: number): Tensor {
   const [rows, columns] = x.shape as [number, number]
   const tall = rows > columns
   const gram = tall ? matmul(x, x, { transposeA: true }) : matmul(x, x, { transposeB: true })
-  const even = add(scale(gram, b), scale(matmul(gram, gram), c))
+  const even = weightedSum(gram, matmul(gram, gram), b, c)
   return add(scale(x, a), tall ? matmul(x, even) : matmul(even, x))
 }

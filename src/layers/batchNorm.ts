@@ -2,7 +2,7 @@
 
 import { checkFinite, checkOptions } from '../errors.js'
 import { constant } from '../initializers/initializer.js'
-import { add, scale } from '../ops/elementwise.js'
+import { weightedSum } from '../ops/elementwise.js'
 import { assign } from '../ops/move.js'
 import { batchNormInference, batchNorm as normalize } from '../ops/norm.js'
 import type { Tensor, Variable } from '../tensor.js'
@@ -27,7 +27,7 @@ export function batchNorm(options: BatchNormOptions = {}): Layer {
   const momentum = checkFinite('momentum of batchNorm', options.momentum ?? 0.9, { min: 0, max: 1 })
   const eps = checkFinite('eps of batchNorm', options.eps ?? 1e-5, { above: 0 })
   const track = (running: Variable, now: Tensor, factor: number): void =>
-    assign(running, add(scale(running, momentum), scale(now, (1 - momentum) * factor)))
+    assign(running, weightedSum(running, now, momentum, (1 - momentum) * factor))
   return layer(
     'batchNorm',
     (x, scope) => {

@@ -1,7 +1,7 @@
 // Huber loss (Huber 1964): squared near 0, linear beyond delta.
 
 import { checkFinite, checkOptions } from '../errors.js'
-import { abs, add, minimum, scale, square, sub } from '../ops/elementwise.js'
+import { abs, minimum, square, sub, weightedSum } from '../ops/elementwise.js'
 import { elementLoss, type Loss, type LossOptions } from './loss.js'
 
 export interface HuberOptions extends LossOptions {
@@ -20,6 +20,6 @@ export function huber(options: HuberOptions = {}): Loss {
   return elementLoss('huber', options, (prediction, target) => {
     const distance = abs(sub(prediction, target))
     const near = minimum(distance, delta)
-    return add(scale(square(near), 0.5), scale(sub(distance, near), delta))
+    return weightedSum(square(near), sub(distance, near), 0.5, delta)
   })
 }

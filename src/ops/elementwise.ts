@@ -188,7 +188,11 @@ export function tanh(x: Tensor): Tensor {
 
 // ---- Two and three operands ----------------------------------------------------------------------------------------
 
-function binary(name: string, derive: Rule, options: { inPlace?: boolean; epilogue?: boolean } = {}): Op {
+function binary(
+  name: string,
+  derive: Rule,
+  options: { attrs?: string[]; inPlace?: boolean; epilogue?: boolean } = {},
+): Op {
   return defineOp({
     name,
     ...options,
@@ -211,6 +215,11 @@ const divOp = binary('div', (g, { a, b, y }) => [sumTo(div(g, b), a), sumTo(neg(
 // Where both are equal the gradient goes to the first operand.
 const maximumOp = binary('maximum', (g, { a, b }) => toWinner(g, greater(b, a), a, b), arithmetic)
 const minimumOp = binary('minimum', (g, { a, b }) => toWinner(g, greater(a, b), a, b), arithmetic)
+const weightedSumOp = binary(
+  'weightedSum',
+  (g, { a, b, attrs }) => [sumTo(scale(g, attrs.weightA as number), a), sumTo(scale(g, attrs.weightB as number), b)],
+  { attrs: ['weightA', 'weightB'], ...arithmetic },
+)
 const greaterOp = binary('greater', () => [undefined, undefined])
 
 function toWinner(g: Tensor, secondWins: Tensor, a: Tensor, b: Tensor): Tensor[] {
@@ -285,6 +294,12 @@ export function maximum(a: Operand, b: Operand): Tensor {
 /** The smaller of each pair; NaN if either is NaN. */
 export function minimum(a: Operand, b: Operand): Tensor {
   return apply1(minimumOp, [tensor(a), tensor(b)])
+}
+/** weightA * a + weightB * b, with two numbers that never change: an average that forgets, a step between two points. */
+export function weightedSum(a: Operand, b: Operand, weightA: number, weightB: number): Tensor {
+  checkFinite('weightA of weightedSum', weightA)
+  checkFinite('weightB of weightedSum', weightB)
+  return apply1(weightedSumOp, [tensor(a), tensor(b)], { weightA, weightB })
 }
 /** 1 where a > b, else 0. No gradient flows. */
 export function greater(a: Operand, b: Operand): Tensor {

@@ -2,7 +2,7 @@
 // by a composition of ops, since their update needs products of whole matrices.
 
 import { checkFinite, checkInteger, checkOneOf, checkOptions } from '../errors.js'
-import { add, div, mul, scale, select, sign, sqrt, square, sub } from '../ops/elementwise.js'
+import { add, div, mul, scale, select, sign, sqrt, square, sub, weightedSum } from '../ops/elementwise.js'
 import { matmul } from '../ops/matmul.js'
 import { assign, reshape } from '../ops/move.js'
 import { sum } from '../ops/reduce.js'
@@ -52,8 +52,8 @@ export function muon(options: MuonOptions = {}): Optimizer {
       let g = clamped(mul(gradient, stepValue('clipScale', step)), clipValue)
       if (l2 !== 0) g = add(g, scale(weight, l2))
       if (l1 !== 0) g = add(g, scale(sign(weight), l1))
-      const mean = add(scale(m, momentum), scale(g, 1 - momentum))
-      const ahead = nesterov ? add(scale(g, 1 - momentum), scale(mean, momentum)) : mean
+      const mean = weightedSum(m, g, momentum, 1 - momentum)
+      const ahead = nesterov ? weightedSum(g, mean, 1 - momentum, momentum) : mean
       const units = weight.shape.at(-1) as number
       const matrix = reshape(ahead, [weight.size / units, units])
       const direction = scale(orthogonal(matrix, iterations), Math.sqrt(Math.max(1, (units * units) / weight.size)))
@@ -90,7 +90,7 @@ function orthogonal(x: Tensor, iterations: number): Tensor {
   let at = div(x, add(sqrt(sum(square(x))), 1e-7))
   for (let i = 0; i < iterations; i++) {
     const gram = wide ? matmul(at, at, { transposeB: true }) : matmul(at, at, { transposeA: true })
-    const mixed = add(scale(gram, b), scale(matmul(gram, gram), c))
+    const mixed = weightedSum(gram, matmul(gram, gram), b, c)
     at = add(scale(at, a), wide ? matmul(mixed, at) : matmul(at, mixed))
   }
   return at

@@ -5,6 +5,7 @@ import { expected } from '../errors.js'
 import { dropUnused, type Lowered } from '../lower.js'
 import { type Op, opTable } from '../op.js'
 import type { Tensor } from '../tensor.js'
+import { assignInPlace } from './assign.js'
 import { foldBatchNorm, fuseBatchNormGrad } from './batchNorm.js'
 import { fuseBiasGrad } from './biasGrad.js'
 import { fuseActivation, fuseActivationGrad, fuseBias } from './epilogues.js'
@@ -39,6 +40,7 @@ const passes = {
   fuseActivationGrad,
   fuseBiasGrad,
   recomputeBatchNorm,
+  assignInPlace,
 } satisfies Record<string, Pass>
 
 export type PassName = keyof typeof passes

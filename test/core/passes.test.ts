@@ -1,6 +1,6 @@
 // The passes: what each does to a program and where it must not, and the cut of what nobody reads.
 import { describe, expect, it } from 'vitest'
-import { assign, grad, ops, record, type Tensor, variable } from '../../src/index.js'
+import { assign, grad, ops, read, record, type Tensor, type Variable, variable } from '../../src/index.js'
 import { addon } from '../../src/native.js'
 import { type PassName, passNames } from '../../src/passes/index.js'
 import { layoutOf } from '../native/bytes.js'
@@ -147,6 +147,70 @@ describe('folding', () => {
   })
 })
 
+describe('assignment', () => {
+  /** Values of the variables after three steps, the same with and without the pass, and the ops with it. */
+  function assigned(make: () => [Variable[], () => void], steps = 3): { ops: string[]; values: number[][] } {
+    const [inPlace, copied] = [[], ['assignInPlace' as const]].map((without) => {
+      const [variables, body] = make()
+      const fn: Fn = () => {
+        body()
+        return []
+      }
+      const names = opsOf(fn, {}, without)
+      record(fn as never, {}, { without }).runManySync(steps)
+      return { ops: names, values: variables.map((v) => Array.from(read(v))) }
+    })
+    expect(inPlace!.values).toEqual(copied!.values)
+    return inPlace!
+  }
+  const two = (): Variable[] => [variable([3], { value: 1 }), variable([3], { value: 2 })]
+
+  it('is made by the op that computes the value, also from the variable itself', () => {
+    const sum = () => {
+      const [x, y] = two() as [Variable, Variable]
+      return [[x], () => assign(x, ops.weightedSum(x, y, 0.5, 1))] as [Variable[], () => void]
+    }
+    expect(assigned(sum)).toEqual({ ops: ['weightedSum'], values: [[3.625, 3.625, 3.625]] })
+  })
+
+  it('waits for what is written in between and gives what was read before', () => {
+    const swapped = () => {
+      const [x, y] = two() as [Variable, Variable]
+      const swap = (): void => {
+        const [a, b] = [ops.scale(x, 2), ops.scale(y, 3)]
+        assign(x, b)
+        assign(y, a)
+      }
+      return [[x, y], swap] as [Variable[], () => void]
+    }
+    expect(assigned(swapped, 1)).toEqual({
+      ops: ['scale', 'scale', 'copy'],
+      values: [
+        [6, 6, 6],
+        [2, 2, 2],
+      ],
+    })
+  })
+
+  it('is a copy where the value is read again, or made from other elements of the variable', () => {
+    const twice = () => {
+      const [x, y] = two() as [Variable, Variable]
+      const body = (): void => {
+        const value = ops.add(x, y)
+        assign(x, value)
+        assign(y, ops.neg(value))
+      }
+      return [[x, y], body] as [Variable[], () => void]
+    }
+    expect(assigned(twice).ops).toEqual(['add', 'copy', 'neg'])
+    const flat = () => {
+      const x = variable([64], { value: 1 })
+      return [[x], () => assign(x, ops.add(x, x.region.flat()))] as [Variable[], () => void]
+    }
+    expect(assigned(flat).ops).toEqual(['add', 'copy'])
+  })
+})
+
 describe('what nobody reads', () => {
   it('is not computed', () => {
     const wasteful: Fn = ({ x }) => {
@@ -163,7 +227,8 @@ describe('what nobody reads', () => {
       assign(v, ops.exp(x!))
       return []
     }
-    expect(opsOf(effect, { x: [3] })).toEqual(['exp', 'copy'])
+    expect(opsOf(effect, { x: [3] })).toEqual(['exp'])
+    expect(opsOf(effect, { x: [3] }, ['assignInPlace'])).toEqual(['exp', 'copy'])
   })
 })
 

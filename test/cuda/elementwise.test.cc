@@ -14,9 +14,10 @@ void one(OpCode code, const char *name, const Values &values, Tolerance toleranc
   Case(std::string(name) + " in place", code).attr(0, a).attr(1, b).in({77}, values).inPlace(0).check(tolerance);
 }
 
-void two(OpCode code, const char *name, const Values &a, const Values &b, Tolerance tolerance, double attr = 0) {
+void two(OpCode code, const char *name, const Values &a, const Values &b, Tolerance tolerance, double attr = 0,
+         double second = 0) {
   for (const Shape &shape : kShapes)
-    Case(name, code).attr(0, attr).in(shape, a).in(shape, b).out(shape).check(tolerance);
+    Case(name, code).attr(0, attr).attr(1, second).in(shape, a).in(shape, b).out(shape).check(tolerance);
 }
 
 double special(uint64_t i) {
@@ -54,6 +55,7 @@ void testElementwise() {
   two(OpCode::div, "div", any, positive, kExact);
   two(OpCode::maximum, "maximum", any, other, kExact);
   two(OpCode::minimum, "minimum", any, other, kExact);
+  two(OpCode::weightedSum, "weightedSum", any, other, kExact, 0.9, -2);
   two(OpCode::greater, "greater", integers(0, 3, 7), integers(0, 3, 8), kExact);
   two(OpCode::equal, "equal", integers(0, 3, 7), integers(0, 3, 8), kExact);
 

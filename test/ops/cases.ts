@@ -198,6 +198,12 @@ const elementwise: Case[] = [
   ...binary('div', ops.div, (a, b) => a / b, positive),
   ...binary('maximum', ops.maximum, Math.max, normal, { exactOnIntegers: true }),
   ...binary('minimum', ops.minimum, Math.min, normal, { exactOnIntegers: true }),
+  ...binary(
+    'weightedSum',
+    (a, b) => ops.weightedSum(a, b, 0.75, -2),
+    (a, b) => [0.75 * a - 2 * b, 0.75 * Math.abs(a) + 2 * Math.abs(b)],
+    normal,
+  ),
   ...binary('greater', ops.greater, (a, b) => (a > b ? 1 : 0), normal, {
     exactOnIntegers: true,
     gradient: { none: steps, asking: 'gives zeros' },

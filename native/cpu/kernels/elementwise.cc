@@ -34,12 +34,13 @@ void runUnary(const Op &op, int64_t begin, int64_t end, void *) {
 // ---- Several operands: see grid.h
 
 template <OpCode code>
-GL_SIMD Vec binary(Vec a, Vec b, float attr) {
+GL_SIMD Vec binary(Vec a, Vec b, float attr, float second) {
   const Vec one = set1(1.0f), zero = set1(0.0f);
   if constexpr (code == OpCode::sub) return a - b;
   if constexpr (code == OpCode::div) return a / b;
   if constexpr (code == OpCode::maximum) return maxOrNan(a, b);
   if constexpr (code == OpCode::minimum) return minOrNan(a, b);
+  if constexpr (code == OpCode::weightedSum) return attr * a + second * b;
   if constexpr (code == OpCode::greater) return select(a > b, one, zero);
   if constexpr (code == OpCode::equal) return select(a == b, one, zero);
   return activate<code>(a, b, attr);
@@ -49,7 +50,7 @@ template <OpCode code, bool movingA, bool movingB>
 void runBinary(const Op &op, int64_t begin, int64_t end, void *) {
   Grid grid = {};
   findGrid(op, grid);
-  const float attr = static_cast<float>(op.attr[0]);
+  const float attr = static_cast<float>(op.attr[0]), second = static_cast<float>(op.attr[1]);
   eachStretch(grid, begin, end, [&](int64_t row, int64_t column, int64_t columns) GL_LAMBDA {
     const float *a = op.in[0].as<float>() + row * grid.operand[0].perRow + (movingA ? column : 0);
     const float *b = op.in[1].as<float>() + row * grid.operand[1].perRow + (movingB ? column : 0);
@@ -57,7 +58,7 @@ void runBinary(const Op &op, int64_t begin, int64_t end, void *) {
     const Vec fixedA = set1(a[0]), fixedB = set1(b[0]);
     eachVec(columns, [&](int64_t i, int64_t count) GL_LAMBDA {
       const Vec va = movingA ? load(a + i, count) : fixedA, vb = movingB ? load(b + i, count) : fixedB;
-      store(y + i, binary<code>(va, vb, attr), count);
+      store(y + i, binary<code>(va, vb, attr, second), count);
     });
   });
 }
@@ -189,6 +190,7 @@ bool planBinary(const Op &op, KernelPlan &plan) {
     GL_CASE(div)
     GL_CASE(maximum)
     GL_CASE(minimum)
+    GL_CASE(weightedSum)
     GL_CASE(greater)
     GL_CASE(equal)
 #undef GL_CASE

@@ -33,6 +33,7 @@ constexpr PlanFn planOf(OpCode code) {
     case OpCode::div:
     case OpCode::maximum:
     case OpCode::minimum:
+    case OpCode::weightedSum:
     case OpCode::greater:
     case OpCode::equal:
       return planBinary;

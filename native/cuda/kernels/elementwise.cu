@@ -37,7 +37,7 @@ struct Binary {
   Global<const float> a, b;
   Global<float> y;
   int n;
-  float attr;
+  float attr, second;
 
   GPU_DEVICE void run() const {
     const int i = (block() * kThreads + thread()) * kPerThread;
@@ -45,10 +45,10 @@ struct Binary {
       Float4 p = load4(a, i);
       const Float4 q = load4(b, i);
       GPU_UNROLL
-      for (int k = 0; k < kPerThread; k++) p.v[k] = binary<code, float>(p.v[k], q.v[k], attr);
+      for (int k = 0; k < kPerThread; k++) p.v[k] = binary<code, float>(p.v[k], q.v[k], attr, second);
       store4(y, i, p);
     } else {
-      for (int k = i; k < n; k++) y[k] = binary<code, float>(a[k], b[k], attr);
+      for (int k = i; k < n; k++) y[k] = binary<code, float>(a[k], b[k], attr, second);
     }
   }
 };
@@ -57,9 +57,9 @@ template <OpCode code, class T>
 struct Combine {
   static constexpr int kOperands = 2;
   Global<const T> a, b;
-  float attr;
+  float attr, second;
 
-  GPU_DEVICE float at(const int (&place)[2]) const { return binary<code, T>(a[place[0]], b[place[1]], attr); }
+  GPU_DEVICE float at(const int (&place)[2]) const { return binary<code, T>(a[place[0]], b[place[1]], attr, second); }
 };
 
 // A NaN condition is not 0 and so chooses a.
@@ -118,10 +118,10 @@ bool planUnaryOf(const Op &op, Launches &launches) {
 template <OpCode code>
 bool planBinaryOf(const Op &op, Launches &launches) {
   const Global<const float> a = global<const float>(op.in[0]), b = global<const float>(op.in[1]);
-  const float attr = static_cast<float>(op.attr[0]);
+  const float attr = static_cast<float>(op.attr[0]), second = static_cast<float>(op.attr[1]);
   if (op.in[0].size != op.out[0].size || op.in[1].size != op.out[0].size)
-    return planBroadcasting(op, launches, Combine<code, float>{a, b, attr});
-  launch(launches, Binary<code>{a, b, global<float>(op.out[0]), elementsOf(op), attr}, gridFor(op));
+    return planBroadcasting(op, launches, Combine<code, float>{a, b, attr, second});
+  launch(launches, Binary<code>{a, b, global<float>(op.out[0]), elementsOf(op), attr, second}, gridFor(op));
   return true;
 }
 
@@ -158,7 +158,7 @@ bool planBinary(const Op &op, Launches &launches) {
   if (op.code == OpCode::equal && op.in[0].dtype == DType::i32) {
     if (!isCountable(op)) return false;
     if (op.out[0].size == 0) return true;
-    const Combine<OpCode::equal, int32_t> f = {global<const int32_t>(op.in[0]), global<const int32_t>(op.in[1]), 0};
+    const Combine<OpCode::equal, int32_t> f = {global<const int32_t>(op.in[0]), global<const int32_t>(op.in[1]), 0, 0};
     return planBroadcasting(op, launches, f);
   }
   if (!allF32(op)) return false;
@@ -178,6 +178,7 @@ bool planBinary(const Op &op, Launches &launches) {
     GL_CASE(div)
     GL_CASE(maximum)
     GL_CASE(minimum)
+    GL_CASE(weightedSum)
     GL_CASE(greater)
     GL_CASE(equal)
 #undef GL_CASE

@@ -27,7 +27,7 @@ GPU_DEVICE float unary(float x, float a, float b) {
 }
 
 template <OpCode code, class T>
-GPU_DEVICE float binary(T a, T b, float attr) {
+GPU_DEVICE float binary(T a, T b, float attr, float second = 0) {
   if constexpr (code == OpCode::reluGrad) return b > 0 ? a : 0.0f;
   if constexpr (code == OpCode::leakyReluGrad) return b > 0 ? a : attr * a;
   if constexpr (code == OpCode::eluGrad) return b > 0 ? a : a * (b + attr);
@@ -39,6 +39,7 @@ GPU_DEVICE float binary(T a, T b, float attr) {
   if constexpr (code == OpCode::div) return a / b;
   if constexpr (code == OpCode::maximum) return maximumOf(a, b);
   if constexpr (code == OpCode::minimum) return minimumOf(a, b);
+  if constexpr (code == OpCode::weightedSum) return attr * a + second * b;
   if constexpr (code == OpCode::greater) return a > b ? 1.0f : 0.0f;
   if constexpr (code == OpCode::equal) return a == b ? 1.0f : 0.0f;
 }

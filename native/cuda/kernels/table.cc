@@ -32,6 +32,7 @@ PlanFn plannerOf(OpCode code) {
     case OpCode::div:
     case OpCode::maximum:
     case OpCode::minimum:
+    case OpCode::weightedSum:
     case OpCode::greater:
     case OpCode::equal:
       return planBinary;
