@@ -37,7 +37,7 @@ enum class RegionKind : uint32_t { param, opt, state, step, data, grad, act, inp
 constexpr uint32_t kRegionKinds = 9;
 constexpr GL_INLINE bool isExternal(RegionKind kind) { return kind <= RegionKind::data; }
 
-enum OpFlags : uint32_t { kInPlace = 1, kEffect = 2, kEpilogue = 4, kLastOptional = 8 };
+enum OpFlags : uint32_t { kInPlace = 1, kEffect = 2, kEpilogue = 4, kLastOptional = 8, kUpdateRule = 16 };
 
 enum class OpCode : uint32_t {
 #define GL_OP(name, ...) name,
@@ -46,6 +46,19 @@ enum class OpCode : uint32_t {
   count
 };
 constexpr uint32_t kOpCount = static_cast<uint32_t>(OpCode::count);
+
+constexpr GL_INLINE uint32_t flagsOf(OpCode code) {
+  switch (code) {
+#define GL_OP(name, family, fewest, most, outputs, flags, ...) \
+  case OpCode::name:                                           \
+    return static_cast<uint32_t>(flags);
+#include "ops.def"
+#undef GL_OP
+    case OpCode::count:
+      break;
+  }
+  return 0;
+}
 
 // Positions of attributes by name: op.attr[attr::conv2d::strideH].
 namespace attr {

@@ -1,6 +1,6 @@
-// The shape, dtype and attribute rules of every op, one case per op, in the order of ops.def. They are what kernels
-// rely on: after checkShapes no kernel can leave its operands. Broken rules mean a defect of the TypeScript part or a
-// foreign program; people's arguments were checked there, with better words.
+// The shape, dtype and attribute rules of every op, in the order of ops.def: one case per op, update rules together.
+// They are what kernels rely on: after checkShapes no kernel can leave its operands. Broken rules mean a defect of the
+// TypeScript part or a foreign program; people's arguments were checked there, with better words.
 #include "rules.h"
 
 namespace gradline {
@@ -26,6 +26,7 @@ class Rules : Checks {
   void normalizes() const;
   void schedules() const;
   void updates() const;
+  void updateRule() const;
   void epilogues() const;
 };
 
@@ -216,6 +217,11 @@ void Rules::updates() const {
   for (const SegmentRecord &s : image_.segments) {
     if (s.region == in(0).region) require(s.offset + s.count <= in(0).size, "all segments lie inside the parameters");
   }
+}
+
+void Rules::updateRule() const {
+  notNegative(attr::sgdUpdate::clipValue);  // the first attribute of them all
+  updates();
 }
 
 bool takesEpilogues(OpCode code) {
@@ -431,24 +437,10 @@ void Rules::check() {
     case OpCode::momentumUpdate:
       flag(attr::momentumUpdate::nesterov);
       flag(attr::momentumUpdate::rateOutside);
-      notNegative(attr::momentumUpdate::clipValue);
-      return updates();
+      return updateRule();
     case OpCode::rmspropMomentumUpdate:
       flag(attr::rmspropMomentumUpdate::centered);
-      notNegative(attr::rmspropMomentumUpdate::clipValue);
-      return updates();
-    case OpCode::sgdUpdate:
-    case OpCode::adagradUpdate:
-    case OpCode::adadeltaUpdate:
-    case OpCode::rmspropUpdate:
-    case OpCode::adamUpdate:
-    case OpCode::amsgradUpdate:
-    case OpCode::adamaxUpdate:
-    case OpCode::nadamUpdate:
-    case OpCode::radamUpdate:
-    case OpCode::lionUpdate:
-      notNegative(attr::sgdUpdate::clipValue);  // the first attribute of them all
-      return updates();
+      return updateRule();
     case OpCode::maxNorm:
       isFloat(in(0));
       isStep(in(1));
@@ -460,8 +452,8 @@ void Rules::check() {
       sameShape(in(1), in(0));
       isStep(in(2));
       return notNegative(attr::averageWeights::decay);
-    case OpCode::count:
-      break;
+    default:
+      if (infoOf(op_.code).flags & kUpdateRule) return updateRule();
   }
   fail("has no shape rule");
 }

@@ -103,24 +103,8 @@ class Verifier {
 
 // Number of leading flat operands of an update op: parameters, moments, gradient. 0 for other ops.
 int flatOperands(const Op &op) {
-  switch (op.code) {
-    case OpCode::accumulateGradient:
-    case OpCode::sgdUpdate:
-    case OpCode::momentumUpdate:
-    case OpCode::adagradUpdate:
-    case OpCode::adadeltaUpdate:
-    case OpCode::rmspropUpdate:
-    case OpCode::rmspropMomentumUpdate:
-    case OpCode::adamUpdate:
-    case OpCode::amsgradUpdate:
-    case OpCode::adamaxUpdate:
-    case OpCode::nadamUpdate:
-    case OpCode::radamUpdate:
-    case OpCode::lionUpdate:
-      return op.outputs + 1;
-    default:
-      return 0;
-  }
+  const bool flat = op.code == OpCode::accumulateGradient || infoOf(op.code).flags & kUpdateRule;
+  return flat ? op.outputs + 1 : 0;
 }
 
 void Verifier::segments() {

@@ -12,7 +12,7 @@ import { everyRule, Optimized } from '../ops/optimizer.js'
 import { layoutOf } from './bytes.js'
 
 const native = addon().ops()
-const flag = { inPlace: 1, effect: 2, epilogue: 4 }
+const flag = { inPlace: 1, effect: 2, epilogue: 4, updateRule: 16 }
 
 describe('the native table of ops', () => {
   it('has the ops of the TypeScript table, but for views', () => {
@@ -29,6 +29,22 @@ describe('the native table of ops', () => {
     })
     expect((flags & flag.effect) !== 0).toBe(op.effect !== undefined)
     if (op.effect) expect(outputs).toEqual([op.effect.length, op.effect.length])
+  })
+
+  it('has update rules of one form, which is what the verifier and the kernels rely on', () => {
+    const rules = native.filter(({ flags }) => flags & flag.updateRule)
+    for (const { name, attrs, flags, inputs, outputs } of rules) {
+      const [changed] = outputs
+      expect({ name, first: attrs[0], inputs, outputs, effect: flags & flag.effect }).toEqual({
+        name,
+        first: 'clipValue',
+        inputs: [changed + 2, changed + 2],
+        outputs: [changed, changed],
+        effect: flag.effect,
+      })
+    }
+    const clipping = [...opTable().values()].filter(({ attrs }) => attrs[0] === 'clipValue')
+    expect(rules.map(({ name }) => name).sort()).toEqual(clipping.map(({ name }) => name).sort())
   })
 
   it('has the arity that recorded programs use', () => {

@@ -107,25 +107,12 @@ constexpr PlanFn planOf(OpCode code) {
       return planPrepareUpdate;
     case OpCode::accumulateGradient:
       return planAccumulateGradient;
-    case OpCode::sgdUpdate:
-    case OpCode::momentumUpdate:
-    case OpCode::adagradUpdate:
-    case OpCode::adadeltaUpdate:
-    case OpCode::rmspropUpdate:
-    case OpCode::rmspropMomentumUpdate:
-    case OpCode::adamUpdate:
-    case OpCode::amsgradUpdate:
-    case OpCode::adamaxUpdate:
-    case OpCode::nadamUpdate:
-    case OpCode::radamUpdate:
-    case OpCode::lionUpdate:
-      return planUpdateRule;
     case OpCode::maxNorm:
       return planMaxNorm;
     case OpCode::averageWeights:
       return planAverageWeights;
     default:
-      return nullptr;
+      return flagsOf(code) & kUpdateRule ? planUpdateRule : nullptr;
   }
 }
 
