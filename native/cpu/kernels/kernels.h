@@ -18,7 +18,7 @@ bool planMatmul(const Op &, KernelPlan &);
 bool planConv2d(const Op &, KernelPlan &);
 bool planConv2dInputGrad(const Op &, KernelPlan &);
 bool planConv2dFilterGrad(const Op &, KernelPlan &);
-// pool.cc
+// pool.cc, poolGrad.cc
 bool planMaxPool2d(const Op &, KernelPlan &);
 bool planMaxPool2dGrad(const Op &, KernelPlan &);
 bool planAvgPool2d(const Op &, KernelPlan &);
