@@ -173,10 +173,10 @@ struct Shuffle {
   uint64_t seed, epoch;
 };
 
-GL_SIMD Shuffle shuffleOf(uint32_t n, const StepState &step) {
-  Shuffle s = {n, 1, step.seed, step.epoch};
-  while ((uint64_t{1} << (2 * s.half)) < n) s.half++;
-  return s;
+GL_SIMD int halfOf(uint64_t n) {
+  int half = 1;
+  while ((uint64_t{1} << (2 * half)) < n) half++;
+  return half;
 }
 
 // One pass over `count` vectors of indices. A pass is a chain of 60 multiplications; several vectors fill its gaps.
@@ -259,7 +259,7 @@ void runSampleRows(const Op &op, int64_t begin, int64_t end, void *) {
       }
       rows[i] = static_cast<int32_t>(row);
     }
-    if (shuffle == 1) permute(shuffleOf(static_cast<uint32_t>(samples), step), rows, count);
+    if (shuffle == 1) permute({static_cast<uint32_t>(samples), halfOf(samples), step.seed, step.epoch}, rows, count);
   }
 }
 
@@ -272,6 +272,15 @@ bool planRandom(const Op &op, KernelPlan &plan, RunFn run, double nanosecondsPer
   return true;
 }
 
+// Nanoseconds a row, as measured. A pass maps the 4^half indices that the halves can hold onto themselves, so a row
+// needs 4^half / samples passes on average, from 1 to 4, until it falls below samples.
+double timeOfRow(int64_t samples, int64_t shuffle) {
+  if (shuffle == 0) return 0.7;
+  if (shuffle == 2) return 9;  // a block of its own, one by one
+  const double indices = static_cast<double>(uint64_t{1} << (2 * halfOf(static_cast<uint64_t>(samples))));
+  return (4 + 80.0 / kLanes) * indices / static_cast<double>(samples);
+}
+
 }  // namespace
 
 bool planDropout(const Op &op, KernelPlan &plan) { return planRandom(op, plan, runDropout, 0.5); }
@@ -279,12 +288,12 @@ bool planRandomUniform(const Op &op, KernelPlan &plan) { return planRandom(op, p
 bool planRandomNormal(const Op &op, KernelPlan &plan) { return planRandom(op, plan, runNormal, 1.0); }
 
 bool planSampleRows(const Op &op, KernelPlan &plan) {
-  const int64_t samples = op.iattr(attr::sampleRows::samples);
+  namespace a = attr::sampleRows;
+  const int64_t samples = op.iattr(a::samples), rows = op.out[0].size;
   if (op.out[0].dtype != DType::i32 || samples < 1 || samples > INT32_MAX) return false;
-  const double perRow = op.iattr(attr::sampleRows::shuffle) == 1 ? 1000.0 / kLanes : 5;
-  onePhase(plan, "philox", runSampleRows, ceilDiv(op.out[0].size, kSampleRows),
-           50 + perRow * static_cast<double>(op.out[0].size));
-  byRows(plan, op.out[0].size, kSampleRows, outputBit(0));
+  onePhase(plan, "philox", runSampleRows, ceilDiv(rows, kSampleRows),
+           50 + timeOfRow(samples, op.iattr(a::shuffle)) * static_cast<double>(rows));
+  byRows(plan, rows, kSampleRows, outputBit(0));
   return true;
 }
 
