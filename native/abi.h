@@ -59,6 +59,18 @@ constexpr GL_INLINE uint32_t flagsOf(OpCode code) {
   }
   return 0;
 }
+constexpr GL_INLINE const char *nameOf(OpCode code) {
+  switch (code) {
+#define GL_OP(name, ...) \
+  case OpCode::name:     \
+    return #name;
+#include "ops.def"
+#undef GL_OP
+    case OpCode::count:
+      break;
+  }
+  return "";
+}
 
 // Positions of attributes by name: op.attr[attr::conv2d::strideH].
 namespace attr {

@@ -56,15 +56,6 @@ KernelPlan kernelOf(const IsaTable &isa, const Op &op, Numerics numerics, bool *
   return plan;
 }
 
-const char *nameOf(OpCode code) {
-  static const char *const names[] = {
-#define GL_OP(name, ...) #name,
-#include "../ops.def"
-#undef GL_OP
-  };
-  return names[static_cast<uint32_t>(code)];
-}
-
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 // Appends the tasks [first, last) as one section.

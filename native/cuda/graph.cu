@@ -21,15 +21,6 @@ size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kA
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-const char *nameOf(OpCode code) {
-  static const char *const names[] = {
-#define GL_OP(name, ...) #name,
-#include "../ops.def"
-#undef GL_OP
-  };
-  return names[static_cast<uint32_t>(code)];
-}
-
 // "Unary<exp>" of "... [with Kernel = gradline::cuda::{anonymous}::Unary<gradline::OpCode::exp>]".
 std::string readable(const char *name) {
   std::string text = name;

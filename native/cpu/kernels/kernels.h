@@ -48,7 +48,6 @@ bool planRandomUniform(const Op &, KernelPlan &);
 bool planRandomNormal(const Op &, KernelPlan &);
 bool planSampleRows(const Op &, KernelPlan &);
 // update.cc
-bool planAdvance(const Op &, KernelPlan &);
 bool planPrepareUpdate(const Op &, KernelPlan &);
 bool planAccumulateGradient(const Op &, KernelPlan &);
 bool planUpdateRule(const Op &, KernelPlan &);

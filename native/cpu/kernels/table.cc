@@ -101,8 +101,6 @@ constexpr PlanFn planOf(OpCode code) {
       return planRandomNormal;
     case OpCode::sampleRows:
       return planSampleRows;
-    case OpCode::advance:
-      return planAdvance;
     case OpCode::prepareUpdate:
       return planPrepareUpdate;
     case OpCode::accumulateGradient:

@@ -1,4 +1,4 @@
-// The optimizer step in f32: data cursor, groups of micro-batches, gradient norm, constraints, averages, and the loop
+// The optimizer step in f32: groups of micro-batches, gradient norm, constraints, averages, and the loop
 // that runs an update rule (rules.h) over the segments of a parameter region. A unit is a chunk of one segment (or of
 // one gradient); coefficients are computed in double, once per call.
 #include "kernels.h"
@@ -6,20 +6,6 @@
 
 namespace gradline::cpu::GL_ISA {
 namespace {
-
-void runAdvance(const Op &op, int64_t, int64_t, void *) {
-  StepState &step = *op.out[0].as<StepState>();
-  const uint64_t batch = static_cast<uint64_t>(op.attr[attr::advance::batch]);
-  const uint64_t samples = static_cast<uint64_t>(op.attr[attr::advance::samples]);
-  step.step++;
-  if (samples == 0) return;
-  if (step.cursor >= samples) {
-    step.epoch++;
-    step.cursor = 0;
-  }
-  step.first = step.cursor;
-  step.cursor += batch;
-}
 
 // Calls body(segment, first element, count) for the chunks [begin, end) of all segments.
 template <class Body>
@@ -213,8 +199,6 @@ bool planSegments(const Op &op, KernelPlan &plan, RunFn run, double nanosecondsP
 }
 
 }  // namespace
-
-bool planAdvance(const Op &, KernelPlan &plan) { return onePhase(plan, "scalar", runAdvance, 1, 10); }
 
 bool planPrepareUpdate(const Op &op, KernelPlan &plan) {
   if (op.fp64) return false;
