@@ -1,15 +1,13 @@
 // One-dimensional convolution: a convolution of images of height 1, so it needs no kernels of its own.
 
 import { checkInteger, checkOptions, GradlineError } from '../errors.js'
-import { constant, type Initializer, type InitializerChoice } from '../initializers/initializer.js'
 import { conv2d as convolve } from '../ops/conv.js'
-import { add } from '../ops/elementwise.js'
 import { reshape } from '../ops/move.js'
 import { showShape } from '../shape.js'
-import { checkBias, chooseInit, wantsBias } from './dense.js'
+import { type AffineOptions, addBias, affineOptions, checkAffine, chooseInit } from './affine.js'
 import { type Layer, layer } from './layer.js'
 
-export interface Conv1dOptions {
+export interface Conv1dOptions extends AffineOptions {
   /** Default 1. */
   stride?: number
   /** 'same': output length = length / stride rounded up. A number: zeros on either side. Default 'valid': none. */
@@ -18,16 +16,9 @@ export interface Conv1dOptions {
   dilation?: number
   /** Channels are split into this many independent convolutions. Default 1. */
   groups?: number
-  /** 'auto' leaves the bias out before batch norm, which has its own. Default 'auto'. */
-  bias?: boolean | 'auto'
-  /** Weight [k, in / groups, filters]. Default 'auto': by the activation that follows. */
-  init?: InitializerChoice
-  /** Bias [filters]. Default zeros. */
-  biasInit?: Initializer
-  name?: string
 }
 
-const names = ['stride', 'padding', 'dilation', 'groups', 'bias', 'init', 'biasInit', 'name']
+const names = ['stride', 'padding', 'dilation', 'groups', ...affineOptions]
 
 /**
  * [n, length, in] gives [n, out, filters], out = floor((length + padding - dilation * (kernel - 1) - 1) / stride) + 1.
@@ -43,7 +34,7 @@ export function conv1d(filters: number, kernel: number, options: Conv1dOptions =
   const groups = checkInteger('groups of conv1d', options.groups ?? 1, { min: 1 })
   const { padding = 'valid' } = options
   if (padding !== 'valid' && padding !== 'same') checkInteger('padding of conv1d', padding, { min: 0 })
-  checkBias('conv1d', options)
+  checkAffine('conv1d', options)
   return layer(
     'conv1d',
     (x, scope) => {
@@ -63,9 +54,7 @@ export function conv1d(filters: number, kernel: number, options: Conv1dOptions =
         dilation: [1, dilation],
         groups,
       })
-      const sequence = reshape(y, [n, y.shape[2] as number, filters])
-      if (!wantsBias(options.bias, scope)) return sequence
-      return add(sequence, scope.param('bias', [filters], options.biasInit ?? constant(0)))
+      return addBias(reshape(y, [n, y.shape[2] as number, filters]), scope, options)
     },
     options.name,
   )

@@ -1,24 +1,14 @@
 // Transposed convolution (Zeiler et al. 2010): the adjoint of a convolution, used forward to enlarge images.
 
 import { checkInteger, checkOptions, GradlineError } from '../errors.js'
-import { constant, type Initializer, type InitializerChoice } from '../initializers/initializer.js'
 import { type ConvTranspose2dOptions as PlaceOptions, convTranspose2d as transposed } from '../ops/conv.js'
-import { add } from '../ops/elementwise.js'
 import { checkPair, checkPlace, type Pair } from '../ops/window.js'
-import { checkBias, chooseInit, wantsBias } from './dense.js'
+import { type AffineOptions, addBias, affineOptions, checkAffine, chooseInit } from './affine.js'
 import { checkImage, type Layer, layer } from './layer.js'
 
-export interface ConvTranspose2dOptions extends PlaceOptions {
-  /** 'auto' leaves the bias out before batch norm, which has its own. Default 'auto'. */
-  bias?: boolean | 'auto'
-  /** Weight [kh, kw, filters / groups, in]. Default 'auto': by the activation that follows. */
-  init?: InitializerChoice
-  /** Bias [filters]. Default zeros. */
-  biasInit?: Initializer
-  name?: string
-}
+export interface ConvTranspose2dOptions extends PlaceOptions, AffineOptions {}
 
-const names = ['stride', 'padding', 'outputPadding', 'dilation', 'groups', 'bias', 'init', 'biasInit', 'name']
+const names = ['stride', 'padding', 'outputPadding', 'dilation', 'groups', ...affineOptions]
 
 /**
  * [n, h, w, in] gives [n, oh, ow, filters], oh = (h - 1) * stride - 2 * padding + dilation * (kh - 1) + outputPadding + 1,
@@ -32,7 +22,7 @@ export function convTranspose2d(filters: number, kernel: Pair, options: ConvTran
   checkInteger('filters of convTranspose2d', filters, { min: 1 })
   const [kh, kw] = checkPair('kernel of convTranspose2d', kernel, 1)
   const groups = checkInteger('groups of convTranspose2d', place.groups ?? 1, { min: 1 })
-  checkBias('convTranspose2d', options)
+  checkAffine('convTranspose2d', options)
   checkPlace('convTranspose2d', place)
   const strides = checkPair('stride of convTranspose2d', place.stride ?? 1, 1)
   const dilations = checkPair('dilation of convTranspose2d', place.dilation ?? 1, 1)
@@ -54,7 +44,7 @@ export function convTranspose2d(filters: number, kernel: Pair, options: ConvTran
       const fans = { in: (kh * kw * channels) / groups, out: (kh * kw * filters) / groups }
       const weight = scope.param('weight', [kh, kw, filters / groups, channels], chooseInit(init, scope), fans)
       const y = transposed(x, weight, place)
-      return wantsBias(bias, scope) ? add(y, scope.param('bias', [filters], biasInit ?? constant(0))) : y
+      return addBias(y, scope, options)
     },
     name,
   )

@@ -1,27 +1,19 @@
 // Depthwise convolution: every channel has filters of its own. A convolution in as many groups as channels.
 
 import { checkInteger, checkOptions } from '../errors.js'
-import { constant, type Initializer, type InitializerChoice } from '../initializers/initializer.js'
+import type { Initializer } from '../initializers/initializer.js'
 import { type Conv2dOptions, conv2d as convolve } from '../ops/conv.js'
-import { add } from '../ops/elementwise.js'
 import { checkPair, checkPlace, type Pair } from '../ops/window.js'
 import type { Tensor } from '../tensor.js'
-import { checkBias, chooseInit, wantsBias } from './dense.js'
+import { type AffineOptions, addBias, affineOptions, checkAffine, chooseInit } from './affine.js'
 import { checkImage, type Layer, layer, type Scope } from './layer.js'
 
-export interface DepthwiseConv2dOptions extends Omit<Conv2dOptions, 'groups'> {
+export interface DepthwiseConv2dOptions extends Omit<Conv2dOptions, 'groups'>, AffineOptions {
   /** Filters per channel. Default 1. */
   multiplier?: number
-  /** 'auto' leaves the bias out before batch norm, which has its own. Default 'auto'. */
-  bias?: boolean | 'auto'
-  /** Weight [kh, kw, 1, channels * multiplier]. Default 'auto': by the activation that follows. */
-  init?: InitializerChoice
-  /** Bias [channels * multiplier]. Default zeros. */
-  biasInit?: Initializer
-  name?: string
 }
 
-const names = ['stride', 'padding', 'dilation', 'multiplier', 'bias', 'init', 'biasInit', 'name']
+const names = ['stride', 'padding', 'dilation', 'multiplier', ...affineOptions]
 
 /**
  * [n, h, w, c] gives [n, oh, ow, c * multiplier]; results c * multiplier + m are made of channel c alone. Defaults as
@@ -33,13 +25,13 @@ export function depthwiseConv2d(kernel: Pair, options: DepthwiseConv2dOptions = 
   const { multiplier = 1, bias, init, biasInit, name, ...place } = options
   const [kh, kw] = checkPair('kernel of depthwiseConv2d', kernel, 1)
   checkInteger('multiplier of depthwiseConv2d', multiplier, { min: 1 })
-  checkBias('depthwiseConv2d', options)
+  checkAffine('depthwiseConv2d', options)
   checkPlace('depthwiseConv2d', place)
   return layer(
     'depthwiseConv2d',
     (x, scope) => {
       const y = depthwise('depthwiseConv2d', 'weight', x, scope, [kh, kw], multiplier, chooseInit(init, scope), place)
-      return wantsBias(bias, scope) ? add(y, scope.param('bias', y.shape.slice(3), biasInit ?? constant(0))) : y
+      return addBias(y, scope, options)
     },
     name,
   )

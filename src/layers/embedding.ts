@@ -3,7 +3,7 @@
 import { checkInteger, checkOptions, GradlineError } from '../errors.js'
 import { type Initializer, normal } from '../initializers/initializer.js'
 import { gather, reshape } from '../ops/move.js'
-import { checkInit } from './dense.js'
+import { checkInit } from './affine.js'
 import { type Layer, layer } from './layer.js'
 
 export interface EmbeddingOptions {

@@ -6,7 +6,7 @@ import { add } from '../ops/elementwise.js'
 import { matmul } from '../ops/matmul.js'
 import { reshape } from '../ops/move.js'
 import { max } from '../ops/reduce.js'
-import { checkBias, chooseInit } from './dense.js'
+import { checkAffine, chooseInit } from './affine.js'
 import { checkRows, type Layer, layer } from './layer.js'
 
 export interface MaxoutOptions {
@@ -28,7 +28,7 @@ export function maxout(units: number, options: MaxoutOptions = {}): Layer {
   checkOptions('maxout', options, ['pieces', 'init', 'biasInit', 'name'])
   const pieces = checkInteger('pieces of maxout', options.pieces ?? 2, { min: 1 })
   checkInteger('units of maxout', units, { min: 1 })
-  checkBias('maxout', { ...options, bias: true })
+  checkAffine('maxout', { ...options, bias: true })
   return layer(
     'maxout',
     (x, scope) => {

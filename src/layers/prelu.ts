@@ -3,7 +3,7 @@
 import { checkOneOf, checkOptions } from '../errors.js'
 import { constant, type Initializer } from '../initializers/initializer.js'
 import { prelu as parametric } from '../ops/activations.js'
-import { checkInit } from './dense.js'
+import { checkInit } from './affine.js'
 import { type Layer, layer } from './layer.js'
 
 export interface PreluOptions {

@@ -2,27 +2,21 @@
 // mixes the channels. No activation stands between the two.
 
 import { checkInteger, checkOptions } from '../errors.js'
-import { constant, type Initializer, type InitializerChoice } from '../initializers/initializer.js'
+import type { InitializerChoice } from '../initializers/initializer.js'
 import { type Conv2dOptions, conv2d as convolve } from '../ops/conv.js'
-import { add } from '../ops/elementwise.js'
 import { checkPair, checkPlace, type Pair } from '../ops/window.js'
-import { checkBias, chooseInit, wantsBias } from './dense.js'
+import { type AffineOptions, addBias, affineOptions, checkAffine, chooseInit } from './affine.js'
 import { depthwise } from './depthwiseConv2d.js'
 import { type Layer, layer } from './layer.js'
 
-export interface SeparableConv2dOptions extends Omit<Conv2dOptions, 'groups'> {
+export interface SeparableConv2dOptions extends Omit<Conv2dOptions, 'groups'>, AffineOptions {
   /** Depthwise filters per channel. Default 1. */
   multiplier?: number
-  /** 'auto' leaves the bias out before batch norm, which has its own. Default 'auto'. */
-  bias?: boolean | 'auto'
   /** Both weights. Default 'auto': the pointwise one by the activation that follows, the depthwise one Glorot. */
   init?: InitializerChoice
-  /** Bias [filters]. Default zeros. */
-  biasInit?: Initializer
-  name?: string
 }
 
-const names = ['stride', 'padding', 'dilation', 'multiplier', 'bias', 'init', 'biasInit', 'name']
+const names = ['stride', 'padding', 'dilation', 'multiplier', ...affineOptions]
 
 /**
  * [n, h, w, c] gives [n, oh, ow, filters]; stride, padding and dilation are those of the depthwise part. Parameters:
@@ -35,7 +29,7 @@ export function separableConv2d(filters: number, kernel: Pair, options: Separabl
   checkInteger('filters of separableConv2d', filters, { min: 1 })
   const [kh, kw] = checkPair('kernel of separableConv2d', kernel, 1)
   checkInteger('multiplier of separableConv2d', multiplier, { min: 1 })
-  checkBias('separableConv2d', options)
+  checkAffine('separableConv2d', options)
   checkPlace('separableConv2d', place)
   return layer(
     'separableConv2d',
@@ -45,7 +39,7 @@ export function separableConv2d(filters: number, kernel: Pair, options: Separabl
       const inner = depthwise('separableConv2d', 'depthwise', x, scope, [kh, kw], multiplier, linear, place)
       const shape = [1, 1, inner.shape[3] as number, filters]
       const y = convolve(inner, scope.param('pointwise', shape, chooseInit(init, scope)))
-      return wantsBias(bias, scope) ? add(y, scope.param('bias', [filters], biasInit ?? constant(0))) : y
+      return addBias(y, scope, options)
     },
     name,
   )
