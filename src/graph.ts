@@ -2,8 +2,8 @@
 // which every op passes, into the graph being recorded or, outside a recording, into the eager context that the machine
 // room installs. No data exists here and nothing runs.
 
-import { expected, GradlineError } from './errors.js'
-import type { Attrs, Op } from './op.js'
+import { GradlineError } from './errors.js'
+import { type Attrs, checkTensors, type Op } from './op.js'
 import type { Shape } from './shape.js'
 import { stepState } from './step.js'
 import { type Region, Tensor, Variable } from './tensor.js'
@@ -214,7 +214,7 @@ let eager: Context | undefined
 
 /** Applies an op: recorded when a program is being recorded, else run at once. */
 export function apply(op: Op, inputs: readonly Tensor[], attrs: Attrs = {}, asked: Shape = []): readonly Tensor[] {
-  for (const input of inputs) if (!(input instanceof Tensor)) throw expected('a tensor', op.name, input)
+  checkTensors(op.name, ...inputs)
   const context = recordingNow ?? eager
   if (!context) throw new GradlineError('state', `No device is ready to run ${op.name} outside a recording`)
   return context.apply(op, inputs, attrs, asked)

@@ -2,9 +2,9 @@
 // once with `defineOp`, under the name it has in native/ops.def, in the family file that has the same name in every room.
 
 import type { DType } from './dtype.js'
-import { GradlineError } from './errors.js'
+import { expected, GradlineError } from './errors.js'
 import { type Shape, sameShape, showShape } from './shape.js'
-import type { Tensor } from './tensor.js'
+import { Tensor } from './tensor.js'
 
 /** Numbers fixed when the op is recorded. Whatever changes between steps is a tensor instead. */
 export type Attrs = Readonly<Record<string, number>>
@@ -74,6 +74,11 @@ export function opTable(): ReadonlyMap<string, Op> {
 
 // ---- Checks shared by the shape rules ------------------------------------------------------------------------------
 
+/** Throws unless all are tensors: asked by `apply`, and before it by every function that reads an operand itself. */
+export function checkTensors(name: string, ...values: unknown[]): void {
+  for (const value of values) if (!(value instanceof Tensor)) throw expected('a tensor', name, value)
+}
+
 /** `Expected a float tensor for matmul but received int32 [3, 4]` */
 export function expectTensor(what: string, op: string, received: Tensor): GradlineError {
   return new GradlineError(
@@ -87,6 +92,7 @@ export function checkFloat(op: string, ...tensors: Tensor[]): void {
 }
 
 export function checkRank(op: string, tensor: Tensor, rank: number, axes: string): void {
+  checkTensors(op, tensor)
   if (tensor.rank !== rank) throw expectTensor(`a tensor of ${rank} axes ${axes}`, op, tensor)
 }
 

@@ -25,9 +25,13 @@ export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((dim, i) => dim === b[i])
 }
 
+export function checkList(name: string, list: unknown, what = 'an array'): void {
+  if (!Array.isArray(list)) throw expected(what, name, list)
+}
+
 /** Checks that `shape` is a list of at most six positive integers whose product a device can address, and copies it. */
 export function checkShape(name: string, shape: Shape): Shape {
-  if (!Array.isArray(shape)) throw expected('an array of sizes', name, shape)
+  checkList(name, shape, 'an array of sizes')
   if (shape.length > maxRank) throw expected(`at most ${maxRank} axes`, name, shape)
   shape.forEach((dim, i) => {
     checkInteger(`${name}[${i}]`, dim, { min: 1 })
@@ -58,7 +62,7 @@ export function broadcastShapes(name: string, ...shapes: Shape[]): Shape {
 /** Non-negative, sorted, distinct axes; negative ones count from the end; all axes when undefined. */
 export function normalizeAxes(name: string, axes: number | readonly number[] | undefined, rank: number): number[] {
   if (axes === undefined) return Array.from({ length: rank }, (_, i) => i)
-  const list = (typeof axes === 'number' ? [axes] : [...axes]).map((axis) => {
+  const list = (Array.isArray(axes) ? axes : [axes]).map((axis) => {
     checkInteger(name, axis, { min: -rank, max: rank - 1 })
     return axis < 0 ? axis + rank : axis
   })

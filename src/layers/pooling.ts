@@ -18,8 +18,9 @@ import { type Layer, layer } from './layer.js'
 export function maxPool2d(kernel: Pair, options: Pool2dOptions & { name?: string } = {}): Layer {
   checkPair('kernel of maxPool2d', kernel, 1)
   checkOptions('maxPool2d', options, ['stride', 'padding', 'name'])
-  checkPlace('maxPool2d', options)
-  return layer('maxPool2d', (x) => largestOf(x, kernel, options), options.name)
+  const { name, ...place } = options
+  checkPlace('maxPool2d', place)
+  return layer('maxPool2d', (x) => largestOf(x, kernel, place), name)
 }
 
 /**
@@ -30,9 +31,10 @@ export function maxPool2d(kernel: Pair, options: Pool2dOptions & { name?: string
 export function avgPool2d(kernel: Pair, options: AvgPool2dOptions & { name?: string } = {}): Layer {
   checkPair('kernel of avgPool2d', kernel, 1)
   checkOptions('avgPool2d', options, ['stride', 'padding', 'countPadding', 'name'])
-  checkPlace('avgPool2d', options)
-  checkOneOf('countPadding of avgPool2d', options.countPadding ?? false, [true, false])
-  return layer('avgPool2d', (x) => averageOf(x, kernel, options), options.name)
+  const { name, ...place } = options
+  checkPlace('avgPool2d', place)
+  checkOneOf('countPadding of avgPool2d', place.countPadding ?? false, [true, false])
+  return layer('avgPool2d', (x) => averageOf(x, kernel, place), name)
 }
 
 /**

@@ -3,7 +3,7 @@
 // derivative there is the one PyTorch documents.
 
 import { checkFinite, checkOneOf, checkOptions, expected } from '../errors.js'
-import { expectTensor } from '../op.js'
+import { checkTensors, expectTensor } from '../op.js'
 import type { Tensor } from '../tensor.js'
 import {
   abs,
@@ -114,6 +114,7 @@ export function hardTanh(x: Tensor, min = -1, max = 1): Tensor {
 
 /** log(softmax(x)) over the last axis, shifted by the row's maximum so that nothing overflows and no log(0) is taken. */
 export function logSoftmax(x: Tensor): Tensor {
+  checkTensors('logSoftmax', x)
   if (x.rank === 0) throw expectTensor('a tensor with at least one axis', 'logSoftmax', x)
   const row = { axes: -1, keepAxes: true }
   const shifted = sub(x, stopGradient(max(x, row)))
@@ -122,6 +123,7 @@ export function logSoftmax(x: Tensor): Tensor {
 
 /** [..., 2c] gives [..., c]: the first half times the sigmoid of the second. Dauphin et al. 2017. */
 export function glu(x: Tensor): Tensor {
+  checkTensors('glu', x)
   const width = x.shape.at(-1) ?? 1
   if (width % 2 !== 0) throw expected('an even last axis', 'glu', x.shape, { code: 'shape' })
   const half = [...x.shape.slice(0, -1), width / 2]

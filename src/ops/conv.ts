@@ -1,6 +1,6 @@
 // Two-dimensional convolution (cross-correlation, as everywhere in this field) of NHWC images, and its two adjoints.
 
-import { checkInteger, GradlineError } from '../errors.js'
+import { checkInteger, checkOptions, GradlineError } from '../errors.js'
 import { apply1 } from '../graph.js'
 import { checkFloat, checkRank, defineOp } from '../op.js'
 import { type Shape, showShape } from '../shape.js'
@@ -82,6 +82,7 @@ export interface Conv2dOptions {
  * oh = floor((h + padding - dilation * (kh - 1) - 1) / stride) + 1.
  */
 export function conv2d(x: Tensor, w: Tensor, options: Conv2dOptions = {}): Tensor {
+  checkOptions('conv2d', options, ['stride', 'padding', 'dilation', 'groups'])
   checkRank('conv2d', x, 4, '[n, h, w, ci]')
   checkRank('conv2d', w, 4, '[kh, kw, ci / groups, co]')
   const [strideH, strideW] = checkPair('stride of conv2d', options.stride ?? 1, 1)
@@ -115,6 +116,7 @@ export interface ConvTranspose2dOptions {
  */
 export function convTranspose2d(x: Tensor, w: Tensor, options: ConvTranspose2dOptions = {}): Tensor {
   const name = 'convTranspose2d'
+  checkOptions(name, options, ['stride', 'padding', 'outputPadding', 'dilation', 'groups'])
   checkRank(name, x, 4, '[n, h, w, ci]')
   checkRank(name, w, 4, '[kh, kw, co / groups, ci]')
   const strides = checkPair(`stride of ${name}`, options.stride ?? 1, 1)

@@ -2,7 +2,7 @@
 
 import { checkInteger, checkOptions, GradlineError } from '../errors.js'
 import { apply, apply1 } from '../graph.js'
-import { checkFloat, checkRank, defineOp, expectTensor } from '../op.js'
+import { checkFloat, checkRank, checkTensors, defineOp, expectTensor } from '../op.js'
 import { checkShape, sameShape, showShape } from '../shape.js'
 import type { Tensor } from '../tensor.js'
 import { add, equal, log, mul, neg, square, sub } from './elementwise.js'
@@ -11,6 +11,7 @@ import { softmaxGrad } from './norm.js'
 import { argmax, mean } from './reduce.js'
 
 function checkLabels(op: string, logits: Tensor, labels: Tensor): void {
+  checkTensors(op, logits, labels)
   const wanted = labels.dtype === 'int32' ? logits.shape.slice(0, 1) : logits.shape
   if (labels.dtype === 'uint8' || !sameShape(labels.shape, wanted)) {
     throw new GradlineError(
@@ -77,6 +78,7 @@ const oneHotOp = defineOp({
  * other label outside 0..classes-1 fails the step. No gradient flows.
  */
 export function oneHot(labels: Tensor, classes: number, options: { ignore?: number } = {}): Tensor {
+  checkTensors('oneHot', labels)
   checkOptions('oneHot', options, ['ignore'])
   checkInteger('classes of oneHot', classes, { min: 1, max: maxLabel })
   // A number that is no int32 ignores none.
@@ -108,6 +110,7 @@ export function requireFinite(x: Tensor): Tensor {
 
 /** Mean of (prediction - target)^2 over all elements. */
 export function meanSquaredError(prediction: Tensor, target: Tensor): Tensor {
+  checkTensors('meanSquaredError', prediction, target)
   if (!sameShape(prediction.shape, target.shape)) {
     throw new GradlineError(
       'shape',

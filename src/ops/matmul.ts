@@ -1,6 +1,6 @@
 // The matrix product of two matrices, either read transposed.
 
-import { GradlineError } from '../errors.js'
+import { checkOptions, GradlineError } from '../errors.js'
 import { apply1 } from '../graph.js'
 import { checkFloat, checkRank, defineOp } from '../op.js'
 import { showShape } from '../shape.js'
@@ -49,6 +49,7 @@ export interface MatmulOptions {
 
 /** a [m, k] times b [k, n] gives [m, n]. */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+  checkOptions('matmul', options, ['transposeA', 'transposeB'])
   return apply1(matmulOp, [a, b], {
     transposeA: options.transposeA ? 1 : 0,
     transposeB: options.transposeB ? 1 : 0,

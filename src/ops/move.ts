@@ -2,10 +2,10 @@
 // effect of the language, `assign`.
 
 import type { DType } from '../dtype.js'
-import { checkFinite, checkInteger, expected, GradlineError } from '../errors.js'
+import { checkFinite, checkInteger, checkOneOf, checkOptions, expected, GradlineError } from '../errors.js'
 import { apply1, currentGraph } from '../graph.js'
-import { type Attrs, checkFloat, checkRank, defineOp, expectTensor, type Op } from '../op.js'
-import { broadcastShapes, checkShape, maxRank, type Shape, sameShape, showShape, sizeOf } from '../shape.js'
+import { type Attrs, checkFloat, checkRank, checkTensors, defineOp, expectTensor, type Op } from '../op.js'
+import { broadcastShapes, checkList, checkShape, maxRank, type Shape, sameShape, showShape, sizeOf } from '../shape.js'
 import { type Tensor, Variable } from '../tensor.js'
 import { sum } from './reduce.js'
 
@@ -18,6 +18,8 @@ const reshapeOp = defineOp({
 
 /** The same elements in the same order under another shape; one size may be -1. Costs nothing. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
+  checkTensors('reshape', x)
+  checkList('shape of reshape', shape)
   if (sameShape(x.shape, shape)) return x
   const known = shape.filter((dim) => dim !== -1)
   const open = shape.length - known.length
@@ -53,6 +55,8 @@ const dtypes: readonly DType[] = ['float32', 'int32', 'uint8']
 
 /** Converts to another element type; float to int32 truncates and saturates. */
 export function cast(x: Tensor, dtype: 'float32' | 'int32'): Tensor {
+  checkTensors('cast', x)
+  checkOneOf('dtype of cast', dtype, ['float32', 'int32'])
   return x.dtype === dtype ? x : apply1(copyOp, [x], { dtype: dtypes.indexOf(dtype) })
 }
 
@@ -65,6 +69,7 @@ export const copy: Op = copyOp
  */
 export function assign(variable: Variable, value: Tensor): void {
   const graph = currentGraph('assign()')
+  checkTensors('assign', value)
   if (!(variable instanceof Variable) || variable.region.kind === 'data' || variable.region.kind === 'step') {
     throw expected('a variable that programs may change', 'the target of assign', variable)
   }
@@ -106,7 +111,9 @@ const broadcastOp = defineOp({
 
 /** Repeats x along axes of length 1 and new leading axes until it has the given shape. */
 export function broadcast(x: Tensor, shape: Shape): Tensor {
-  return sameShape(x.shape, shape) ? x : apply1(broadcastOp, [x], {}, checkShape('shape of broadcast', shape))
+  checkTensors('broadcast', x)
+  const asked = checkShape('shape of broadcast', shape)
+  return sameShape(x.shape, asked) ? x : apply1(broadcastOp, [x], {}, asked)
 }
 
 function perAxis(prefix: string, values: readonly number[], rest: (axis: number) => number): Attrs {
@@ -134,15 +141,18 @@ const transposeOp = defineOp({
 })
 
 /** Result axis i is axis order[i] of x. Default: axes reversed. */
-export function transpose(x: Tensor, order: readonly number[] = x.shape.map((_, i) => x.rank - 1 - i)): Tensor {
-  const sorted = [...order].sort((a, b) => a - b)
-  if (order.length !== x.rank || sorted.some((axis, i) => axis !== i)) {
-    throw expected(`each axis from 0 to ${x.rank - 1} once`, 'order of transpose', order)
+export function transpose(x: Tensor, order?: readonly number[]): Tensor {
+  checkTensors('transpose', x)
+  const from = order ?? x.shape.map((_, i) => x.rank - 1 - i)
+  checkList('order of transpose', from)
+  const sorted = [...from].sort((a, b) => a - b)
+  if (from.length !== x.rank || sorted.some((axis, i) => axis !== i)) {
+    throw expected(`each axis from 0 to ${x.rank - 1} once`, 'order of transpose', from)
   }
   return apply1(
     transposeOp,
     [x],
-    perAxis('p', order, (i) => i),
+    perAxis('p', from, (i) => i),
   )
 }
 
@@ -178,8 +188,9 @@ const concatOp = defineOp({
 
 /** Tensors one behind the other along an axis (negative: from the end). */
 export function concat(tensors: readonly Tensor[], axis: number): Tensor {
-  const [first] = tensors
-  if (!first) throw expected('at least one tensor', 'concat', tensors)
+  if (!Array.isArray(tensors) || tensors.length === 0) throw expected('an array of tensors', 'concat', tensors)
+  checkTensors('concat', ...tensors)
+  const [first] = tensors as [Tensor]
   checkInteger('axis of concat', axis, { min: -first.rank, max: first.rank - 1 })
   if (tensors.length > maxConcat) {
     const [head, tail] = [tensors.slice(0, maxConcat), tensors.slice(maxConcat)]
@@ -223,6 +234,7 @@ function checkBlock(op: string, begin: readonly number[], inner: Shape, outer: S
 
 /** A constant vector [k]. It is put together in every step from runs of equal numbers, so keep it short. */
 export function vector(values: readonly number[]): Tensor {
+  checkList('vector', values)
   const runs: { value: number; length: number }[] = []
   for (const value of values) {
     const last = runs.at(-1)
@@ -237,6 +249,8 @@ export function vector(values: readonly number[]): Tensor {
 
 /** The block of the given size whose first element is at `begin`. */
 export function slice(x: Tensor, begin: readonly number[], size: Shape): Tensor {
+  checkTensors('slice', x)
+  checkList('begin of slice', begin)
   const shape = checkShape('size of slice', size)
   checkBlock('slice', begin, shape, x.shape)
   return apply1(
@@ -249,6 +263,9 @@ export function slice(x: Tensor, begin: readonly number[], size: Shape): Tensor 
 
 /** Zeros around x: `before` and `after` elements along each axis. */
 export function pad(x: Tensor, before: readonly number[], after: readonly number[]): Tensor {
+  checkTensors('pad', x)
+  checkList('before of pad', before)
+  checkList('after of pad', after)
   const shape = checkShape(
     'result of pad',
     x.shape.map((dim, i) => (before[i] ?? 0) + dim + (after[i] ?? 0)),
@@ -304,6 +321,7 @@ const gatherGradOp: Op = defineOp({
  * float, int32 tables their numbers. An index outside the table fails the step.
  */
 export function gather(table: Tensor, indices: Tensor, scale: { factor?: number; offset?: number } = {}): Tensor {
+  checkOptions('gather', scale, ['factor', 'offset'])
   const factor = checkFinite('factor of gather', scale.factor ?? 1)
   const offset = checkFinite('offset of gather', scale.offset ?? 0)
   return apply1(gatherOp, [table, indices], { factor, offset })

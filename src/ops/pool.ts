@@ -1,6 +1,6 @@
 // Pooling of NHWC images: the largest or the mean element of each window, per channel.
 
-import { expected } from '../errors.js'
+import { checkOptions, expected } from '../errors.js'
 import { apply1 } from '../graph.js'
 import { checkFloat, checkRank, defineOp, type Op } from '../op.js'
 import type { Tensor } from '../tensor.js'
@@ -58,6 +58,7 @@ export interface Pool2dOptions {
 }
 
 function pool(op: Op, x: Tensor, kernel: Pair, options: Pool2dOptions, extra: Record<string, number>): Tensor {
+  checkOptions(op.name, options, ['stride', 'padding', ...Object.keys(extra)])
   checkRank(op.name, x, 4, '[n, h, w, c]')
   const [kernelH, kernelW] = checkPair(`kernel of ${op.name}`, kernel, 1)
   const [strideH, strideW] = checkPair(`stride of ${op.name}`, options.stride ?? kernel, 1)
@@ -84,7 +85,7 @@ export interface AvgPool2dOptions extends Pool2dOptions {
 
 /** Mean of each window. */
 export function avgPool2d(x: Tensor, kernel: Pair, options: AvgPool2dOptions = {}): Tensor {
-  return pool(avgPool2dOp, x, kernel, options, { countPadding: options.countPadding ? 1 : 0 })
+  return pool(avgPool2dOp, x, kernel, options, { countPadding: options?.countPadding ? 1 : 0 })
 }
 
 /** Mean over height and width: [n, h, w, c] gives [n, c]. */

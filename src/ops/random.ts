@@ -1,9 +1,9 @@
 // Random numbers inside a step: dropout, uniform and normal tensors, and the choice of the step's rows. Every number is a
 // function of (seed, step, stream, position), so it is the same on every device, and a mask is never stored.
 
-import { checkFinite, checkInteger, checkOneOf } from '../errors.js'
+import { checkFinite, checkInteger, checkOneOf, checkOptions } from '../errors.js'
 import { apply1, currentGraph } from '../graph.js'
-import { checkFloat, checkStep, defineOp, type Op } from '../op.js'
+import { checkFloat, checkStep, checkTensors, defineOp, type Op } from '../op.js'
 import { checkShape, type Shape } from '../shape.js'
 import type { Tensor, Variable } from '../tensor.js'
 
@@ -15,6 +15,7 @@ export interface RandomOptions {
 }
 
 function source(what: string, options: RandomOptions): { step: Tensor; stream: number } {
+  checkOptions(what, options, ['step', 'stream'])
   return {
     step: options.step ?? currentGraph(`${what} without options.step`).useStep(),
     stream: options.stream ?? currentGraph(`${what} without options.stream`).nextStream(),
@@ -36,6 +37,7 @@ const dropoutOp: Op = defineOp({
 
 /** Sets a share `rate` of the elements to 0 and divides the others by 1 - rate, so that the expectation stays. */
 export function dropout(x: Tensor, rate = 0.5, options: RandomOptions = {}): Tensor {
+  checkTensors('dropout', x)
   checkFinite('rate of dropout', rate, { min: 0, below: 1 })
   const { step, stream } = source('dropout', options)
   return rate === 0 ? x : apply1(dropoutOp, [x, step], { rate, stream })

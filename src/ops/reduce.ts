@@ -1,7 +1,8 @@
 // Reductions: sums, means, maxima and the position of a maximum.
 
+import { checkOptions } from '../errors.js'
 import { apply1 } from '../graph.js'
-import { checkFloat, defineOp, expectTensor } from '../op.js'
+import { checkFloat, checkTensors, defineOp, expectTensor } from '../op.js'
 import { normalizeAxes, type Shape } from '../shape.js'
 import type { Tensor } from '../tensor.js'
 import { div, equal, mul, scale } from './elementwise.js'
@@ -54,6 +55,8 @@ const argmaxOp = defineOp({
 })
 
 function reduce(op: typeof sumOp, x: Tensor, options: ReduceOptions): Tensor {
+  checkTensors(op.name, x)
+  checkOptions(op.name, options, ['axes', 'keepAxes'])
   const axes = normalizeAxes(`axes of ${op.name}`, options.axes, x.rank)
   const mask = axes.reduce((bits, axis) => bits | (1 << axis), 0)
   const kept = apply1(op, [x], { axes: mask })

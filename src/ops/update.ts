@@ -2,11 +2,20 @@
 // prepares (norm, finite check, clip factor) and one op updates the whole region. The rate and the step count come from
 // the step state, never from an attribute.
 
-import { checkFinite, checkInteger, checkOneOf, expected, GradlineError } from '../errors.js'
+import { checkFinite, checkInteger, checkOneOf, checkOptions, expected, GradlineError } from '../errors.js'
 import { apply, apply1, currentGraph, type GradientPart, type UpdateSettings } from '../graph.js'
-import { checkFloat, checkSameShape, checkStep, defineOp, expectTensor, type Op } from '../op.js'
-import { sameShape } from '../shape.js'
-import { type Region, Tensor, Variable } from '../tensor.js'
+import {
+  type Attrs,
+  checkFloat,
+  checkSameShape,
+  checkStep,
+  checkTensors,
+  defineOp,
+  expectTensor,
+  type Op,
+} from '../op.js'
+import { checkList, sameShape } from '../shape.js'
+import { Region, Tensor, Variable } from '../tensor.js'
 
 /** Counts a step and moves the data cursor; the recorder puts it before everything else. */
 export const advance: Op = defineOp({
@@ -123,10 +132,13 @@ export function collectGradients(
   parts: readonly (Omit<GradientPart, 'settings'> & { readonly settings?: UpdateSettings })[],
 ): Tensor {
   const graph = currentGraph('collectGradients()')
+  if (!(region instanceof Region)) throw expected('a region', 'collectGradients', region)
+  checkList('parts of collectGradients', parts)
   for (const { variable, gradient } of parts) {
     if (!(variable instanceof Variable) || variable.region !== region) {
       throw expected(`a variable of ${region.name}`, 'the target of a gradient', variable)
     }
+    checkTensors('collectGradients', gradient)
     if (!sameShape(variable.shape, gradient.shape)) {
       throw new GradlineError('shape', `Expected a gradient like ${variable} but received ${gradient}`)
     }
@@ -159,9 +171,12 @@ export interface Group {
 }
 
 /** Counts a micro-batch of a group, once per step and before accumulateGradient(). */
-export function countGroup(step: Variable, { size, rows, samples }: Group): void {
+export function countGroup(step: Variable, group: Group): void {
+  checkOptions('countGroup', group, ['size', 'rows', 'samples'])
+  const { size, rows, samples } = group
   checkInteger('size of countGroup', size, { min: 1 })
   checkInteger('rows of countGroup', rows, { min: 1 })
+  checkInteger('samples of countGroup', samples, { min: 0 })
   currentGraph('countGroup()').useStep(step)
   apply(countGroupOp, [step], { size, rows, samples })
 }
@@ -197,7 +212,9 @@ export function prepareUpdate(
   maxNorm = 0,
   options: PrepareOptions = {},
 ): void {
+  checkList('gradients of prepareUpdate', gradients)
   checkFinite('maxNorm of prepareUpdate', maxNorm, { min: 0 })
+  checkOptions('prepareUpdate', options, ['grouped', 'nadam'])
   currentGraph('prepareUpdate()').useStep(step)
   apply(prepareUpdateOp, [step, ...gradients], {
     maxNorm,
@@ -211,15 +228,26 @@ export function prepareUpdate(
 // parameter's settings are added; decoupled decay stands beside the step.
 type Flat = readonly [param: Variable, slots: readonly Variable[], gradient: Tensor, step: Variable]
 
+// The attributes of a rule by their names, each a finite number or a flag.
+function attributes(op: Op, options: object, clipValue = 0): Attrs {
+  const given: Readonly<Record<string, unknown>> = { ...options, clipValue }
+  const read = (name: string): number => {
+    const value = given[name]
+    return checkFinite(`${name} of ${op.name}`, typeof value === 'boolean' ? Number(value) : value)
+  }
+  return Object.fromEntries(op.attrs.map((name) => [name, read(name)]))
+}
+
 const rule =
-  <A extends object>(op: Op, attrs: (options: A) => Readonly<Record<string, number>>) =>
+  <A extends object>(op: Op) =>
   (...[param, slots, gradient, step, options, clipValue]: [...Flat, A, number?]): void => {
-    apply(op, [param, ...slots, gradient, step], { clipValue: clipValue ?? 0, ...attrs(options) })
+    checkList(`slots of ${op.name}`, slots)
+    apply(op, [param, ...slots, gradient, step], attributes(op, options, clipValue))
   }
 
 /** param -= rate * g. In every update g is first scaled by the clip factor, then clamped to +-clipValue (0: not). */
 export function sgdUpdate(param: Variable, gradient: Tensor, step: Variable, clipValue = 0): void {
-  apply(sgdUpdateOp, [param, gradient, step], { clipValue })
+  apply(sgdUpdateOp, [param, gradient, step], attributes(sgdUpdateOp, {}, clipValue))
 }
 
 export interface MomentumAttrs {
@@ -235,15 +263,16 @@ export function momentumUpdate(
   velocity: Variable,
   gradient: Tensor,
   step: Variable,
-  { beta, nesterov, rateOutside }: MomentumAttrs,
+  attrs: MomentumAttrs,
   clipValue = 0,
 ): void {
-  apply(momentumUpdateOp, [param, velocity, gradient, step], {
-    clipValue,
-    beta,
-    nesterov: nesterov ? 1 : 0,
-    rateOutside: rateOutside ? 1 : 0,
-  })
+  apply(momentumUpdateOp, [param, velocity, gradient, step], attributes(momentumUpdateOp, attrs, clipValue))
+}
+
+interface AdamAttrs {
+  beta1: number
+  beta2: number
+  eps: number
 }
 
 /** Adam (Kingma & Ba 2015, algorithm 1): m and v corrected by 1 - beta^t, eps outside the root. */
@@ -253,43 +282,32 @@ export function adamUpdate(
   v: Variable,
   gradient: Tensor,
   step: Variable,
-  attrs: { beta1: number; beta2: number; eps: number },
+  attrs: AdamAttrs,
   clipValue = 0,
 ): void {
-  apply(adamUpdateOp, [param, m, v, gradient, step], { clipValue, ...attrs })
+  apply(adamUpdateOp, [param, m, v, gradient, step], attributes(adamUpdateOp, attrs, clipValue))
 }
-
-interface AdamAttrs {
-  beta1: number
-  beta2: number
-  eps: number
-}
-const adamAttrs = ({ beta1, beta2, eps }: AdamAttrs): AdamAttrs & Record<string, number> => ({ beta1, beta2, eps })
 
 /** sum += g^2, param -= rate g / (sqrt(sum) + eps); slots [sum] (Duchi et al. 2011). */
-export const adagradUpdate = rule<{ eps: number }>(adagradUpdateOp, ({ eps }) => ({ eps }))
+export const adagradUpdate = rule<{ eps: number }>(adagradUpdateOp)
 /** Slots [square, delta]; eps inside both roots, as in the paper (Zeiler 2012). */
-export const adadeltaUpdate = rule<{ rho: number; eps: number }>(adadeltaUpdateOp, ({ rho, eps }) => ({ rho, eps }))
+export const adadeltaUpdate = rule<{ rho: number; eps: number }>(adadeltaUpdateOp)
 /** square = rho square + (1 - rho) g^2, param -= rate g / (sqrt(square) + eps); slots [square]. */
-export const rmspropUpdate = rule<{ rho: number; eps: number }>(rmspropUpdateOp, ({ rho, eps }) => ({ rho, eps }))
+export const rmspropUpdate = rule<{ rho: number; eps: number }>(rmspropUpdateOp)
 /** RMSProp with a velocity and, if centered, the variance instead of the mean square; slots [square, mean, velocity]. */
 export const rmspropMomentumUpdate = rule<{ rho: number; eps: number; centered: boolean; momentum: number }>(
   rmspropMomentumUpdateOp,
-  ({ rho, eps, centered, momentum }) => ({ rho, eps, centered: centered ? 1 : 0, momentum }),
 )
 /** Adam by the largest v so far; slots [m, v, largest] (Reddi et al. 2018). */
-export const amsgradUpdate = rule<AdamAttrs>(amsgradUpdateOp, adamAttrs)
+export const amsgradUpdate = rule<AdamAttrs>(amsgradUpdateOp)
 /** Adam by the largest decayed |g|; slots [m, u] (Kingma & Ba 2015, algorithm 2). */
-export const adamaxUpdate = rule<AdamAttrs>(adamaxUpdateOp, adamAttrs)
+export const adamaxUpdate = rule<AdamAttrs>(adamaxUpdateOp)
 /** Adam with Nesterov momentum that grows; slots [m, v]; prepareUpdate() needs its option nadam (Dozat 2016). */
-export const nadamUpdate = rule<AdamAttrs & { momentumDecay: number }>(nadamUpdateOp, (options) => ({
-  ...adamAttrs(options),
-  momentumDecay: options.momentumDecay,
-}))
+export const nadamUpdate = rule<AdamAttrs & { momentumDecay: number }>(nadamUpdateOp)
 /** Adam whose adaptive step waits until its variance is tractable; slots [m, v] (Liu et al. 2020). */
-export const radamUpdate = rule<AdamAttrs>(radamUpdateOp, adamAttrs)
+export const radamUpdate = rule<AdamAttrs>(radamUpdateOp)
 /** The sign of a mean of gradients; slots [m] (Chen et al. 2023). */
-export const lionUpdate = rule<{ beta1: number; beta2: number }>(lionUpdateOp, ({ beta1, beta2 }) => ({ beta1, beta2 }))
+export const lionUpdate = rule<{ beta1: number; beta2: number }>(lionUpdateOp)
 
 /** Scales the incoming weights of each unit (all axes but the last) down to an L2 norm of `limit`; smaller ones stay. */
 export function maxNorm(param: Variable, limit: number, step: Variable): void {
