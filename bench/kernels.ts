@@ -2,8 +2,8 @@
 // Results are looked at through one element, so that nothing can be left out of the program and nothing big is copied.
 
 import type { Tensor } from 'gradline'
-import type { Build, Case, Library, Work } from './measure.js'
-import { timed } from './measure.js'
+import type { Build, Case, Library, Numerics, Work } from './measure.js'
+import { suffixOf, timed } from './measure.js'
 import type { ConvTask, MatmulTask, Task } from './peers/task.js'
 import { stream } from './stats.js'
 
@@ -28,13 +28,13 @@ const seeded = (lib: Library, y: Tensor, dy: Tensor): Tensor =>
 type Kernel = (lib: Library, value: (...shape: number[]) => Tensor) => Tensor[]
 
 /** The work of a program whose steps compute `kernel` from variables. */
-function programOf({ lib }: Build, threads: number, kernel: Kernel): Work {
+function programOf({ lib }: Build, threads: number, kernel: Kernel, numerics: Numerics): Work {
   const value = (...shape: number[]): Tensor => {
     const size = shape.reduce((product, n) => product * n, 1)
     return lib.variable(shape, { name: 'value', value: numbers(size) })
   }
   const outputs = (): Tensor[] => kernel(lib, value).map((result) => (result.size === 1 ? result : peek(lib, result)))
-  const program = lib.record(outputs, {}, { device: lib.device('cpu', { threads }) })
+  const program = lib.record(outputs, {}, { device: lib.device('cpu', { threads }), numerics })
   return {
     time: (iterations) => timed(() => program.runManySync(iterations)),
     close: () => program.close(),
@@ -49,8 +49,16 @@ const bytes = (amount: number, ceiling: Rated['ceiling'] = 'copy bandwidth'): Ra
   amount,
 })
 
-function kernelCase(name: string, threads: number, quick: boolean, rated: Rated, kernel: Kernel, task?: Task): Case {
-  return { name, threads, quick, ...rated, task, open: (build) => programOf(build, threads, kernel) }
+function kernelCase(
+  name: string,
+  threads: number,
+  quick: boolean,
+  rated: Rated,
+  kernel: Kernel,
+  task?: Task,
+  numerics: Numerics = 'fp32',
+): Case {
+  return { name, threads, quick, ...rated, task, open: (build) => programOf(build, threads, kernel, numerics) }
 }
 
 function matmul(m: number, k: number, n: number, form: MatmulTask['form'], threads: number, quick: boolean): Case {
@@ -111,15 +119,18 @@ const images: readonly Image[] = [
 const parts = ['forward', 'image gradient', 'filter gradient', 'both gradients'] as const
 
 function convolutions(threads: number): Case[] {
-  return images.flatMap((conv) => parts.map((part) => convolution(conv, part, threads)))
+  return images.flatMap((conv) => [
+    ...parts.map((part) => convolution(conv, part, threads, 'fp32')),
+    ...(conv.from >= 64 ? parts.map((part) => convolution(conv, part, threads, 'fast')) : []),
+  ])
 }
 
-function convolution(conv: Image, part: ConvTask['part'], threads: number): Case {
+function convolution(conv: Image, part: ConvTask['part'], threads: number, numerics: Numerics): Case {
   const { batch, side, kernel, from, to, padding } = conv
   const out = padding === 'same' ? side : side - kernel + 1
   const amount = 2 * batch * out * out * kernel * kernel * from * to
   return kernelCase(
-    `conv ${kernel}x${kernel} ${from}->${to} ${side}x${side} b${batch} ${part}`,
+    `conv ${kernel}x${kernel} ${from}->${to} ${side}x${side} b${batch} ${part}${suffixOf(numerics)}`,
     threads,
     true,
     operations(part === 'both gradients' ? 2 * amount : amount),
@@ -134,6 +145,7 @@ function convolution(conv: Image, part: ConvTask['part'], threads: number): Case
       return lib.grad(seeded(lib, y, result()), part === 'both gradients' ? [x, w] : [w])
     },
     { kind: 'conv', part, ...conv },
+    numerics,
   )
 }
 

@@ -9,6 +9,10 @@ import { median } from './stats.js'
 
 export type Library = typeof import('gradline')
 
+/** Classes that are measured; entries of 'fast' carry it in their name, their operations are counted as if none were saved. */
+export type Numerics = 'fp32' | 'fast'
+export const suffixOf = (numerics: Numerics): string => (numerics === 'fast' ? ' fast' : '')
+
 /** A built checkout, loaded. */
 export interface Build {
   readonly lib: Library

@@ -3,12 +3,13 @@
 
 import type { Model, Program } from 'gradline'
 import { numbers } from './kernels.js'
-import type { Build, Case, Fact, Work } from './measure.js'
-import { timed } from './measure.js'
+import type { Build, Case, Fact, Numerics, Work } from './measure.js'
+import { suffixOf, timed } from './measure.js'
 import { type LayerOf, layersOf, type NetworkTask, type Optimized, productsOf } from './peers/task.js'
 
 export interface Network extends NetworkTask {
   readonly name: string
+  readonly numerics?: Numerics
   readonly quick: boolean
 }
 
@@ -71,6 +72,8 @@ const vgg: Network = {
   ],
 }
 
+const fastVgg: Network = { ...vgg, name: `${vgg.name}${suffixOf('fast')}`, numerics: 'fast' }
+
 export const smallNetwork = dense([784, 128, 10], 32, 'adam')
 
 const networks: readonly Network[] = [
@@ -83,14 +86,15 @@ const networks: readonly Network[] = [
   dense([1024, 4096, 4096, 1024, 10], 512, 'momentum'),
   mnist,
   vgg,
+  fastVgg,
 ]
 
 /** Operations of a step: forward, gradients of weights, and of inputs for all layers but the first. */
 export const operationsOf = ({ batch, input, layers }: Network): number =>
   2 * batch * productsOf(input, layers).reduce((sum, product, i) => sum + product * (i === 0 ? 2 : 3), 0)
 
-const modelOf = ({ lib }: Build, { input, layers }: Network, threads: number): Model =>
-  lib.model(input, layersOf(lib, layers), { device: lib.device('cpu', { threads }) })
+const modelOf = ({ lib }: Build, { input, layers, numerics }: Network, threads: number): Model =>
+  lib.model(input, layersOf(lib, layers), { threads, ...(numerics && { numerics }) })
 
 /** The step of a network with its weights drawn. */
 export async function stepOf(build: Build, network: Network, threads: number): Promise<Program> {
@@ -159,19 +163,21 @@ export const steps = (threads: number): Case[] => [
       open: (build) => stepWork(build, network, threads),
     }),
   ),
-  ...[1, 64].map((batch): Case => {
-    const { input, layers } = vgg
-    return {
-      name: `inference VGG-like 64-64-128-128-256-256 32x32x3 b${batch}`,
-      threads,
-      unit: 'us',
-      ceiling: 'multiply-adds',
-      amount: 2 * batch * productsOf(input, layers).reduce((sum, product) => sum + product, 0),
-      quick: true,
-      task: { kind: 'inference', input, layers, batch },
-      open: (build) => inferenceWork(build, vgg, batch, threads),
-    }
-  }),
+  ...[vgg, fastVgg].flatMap((network) =>
+    [1, 64].map((batch): Case => {
+      const { input, layers, numerics = 'fp32' } = network
+      return {
+        name: `inference VGG-like 64-64-128-128-256-256 32x32x3 b${batch}${suffixOf(numerics)}`,
+        threads,
+        unit: 'us',
+        ceiling: 'multiply-adds',
+        amount: 2 * batch * productsOf(input, layers).reduce((sum, product) => sum + product, 0),
+        quick: true,
+        task: { kind: 'inference', input, layers, batch },
+        open: (build) => inferenceWork(build, network, batch, threads),
+      }
+    }),
+  ),
 ]
 
 export interface Profiled {

@@ -29,7 +29,9 @@ constexpr size_t kAlignment = 64;                     // of every region and of 
 constexpr uint32_t kNoValue = 0xffffffff;
 
 enum class DType : uint32_t { f32 = 0, i32 = 1, u8 = 2, f64 = 3 };
-enum class Numerics : uint32_t { fp32 = 0, fp64 = 1 };  // fp64: every float is f64; the ref backend only
+// fp64: every float is f64; the ref backend only. fast: f32, and kernels may save multiplications where errors stay
+// within the bound of docs/architecture.md, "Numbers"; a backend may take it for fp32.
+enum class Numerics : uint32_t { fp32 = 0, fp64 = 1, fast = 2 };
 
 // Where a value lives. Regions from `param` to `data` outlive the program and are bound to storages when it is loaded;
 // the others belong to the program.
@@ -200,6 +202,7 @@ struct Op {
   int32_t inputs, outputs, epilogues;
   bool fp64;
   bool lasting;  // writes memory that outlives the step, so it must not begin once an op before it has failed
+  bool fast;     // the program is of class fast
   Tensor in[kMaxInputs], out[kMaxOutputs];
   Epilogue epilogue[kMaxEpilogues];
   double attr[kMaxAttrs];

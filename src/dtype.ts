@@ -1,11 +1,13 @@
 // Element types of tensors and the typed arrays that carry them between JavaScript and native memory.
-// A float is 32 bits wide; programs of numerics class fp64 (reference device only) widen every float to 64 bits.
+// A float is 32 bits wide; programs of numerics class fp64 (reference device only) widen every float to 64 bits. What the
+// classes promise stands in docs/architecture.md under "Numbers".
 
 import { expected } from './errors.js'
 
 export type DType = 'float32' | 'int32' | 'uint8'
 export type TypedArray = Float32Array | Float64Array | Int32Array | Uint8Array
-export type Numerics = 'fp32' | 'fp64'
+export const numericsClasses = ['fp32', 'fast', 'fp64'] as const
+export type Numerics = (typeof numericsClasses)[number]
 
 /** Bytes of one element in a program of the given numerics class. */
 export function bytesOf(dtype: DType, numerics: Numerics = 'fp32'): number {

@@ -15,6 +15,7 @@ const max = { rank: 6, inputs: 8, outputs: 4, epilogues: 4, attrs: 12 }
 const regionKinds = ['param', 'opt', 'state', 'step', 'data', 'grad', 'act', 'input', 'metric'] as const
 const dtypeCodes = { float32: 0, int32: 1, uint8: 2 }
 const float64 = 3
+const numericsCodes = { fp32: 0, fp64: 1, fast: 2 }
 
 export const recordSizes = {
   ProgramHeader: 48,
@@ -73,7 +74,7 @@ export function encode(
     text.byteLength
   const out = new Writer(total)
 
-  out.u32(magic, version, numerics === 'fp64' ? 1 : 0, memory.regions.length, values.length, nodes.length)
+  out.u32(magic, version, numericsCodes[numerics], memory.regions.length, values.length, nodes.length)
   out.u32(segments.length, program.inputs.length, program.outputs.length, text.byteLength, 0, 0)
   for (const region of memory.regions) {
     out.u32(regionKinds.indexOf(region.kind), 0)

@@ -2,7 +2,7 @@
 // record -> passes -> plan -> encode -> load, each stage visible through the methods below.
 
 import { type Device, device } from './device.js'
-import { allocate, bytesOf, bytesView, convert, type DType, type Numerics } from './dtype.js'
+import { allocate, bytesOf, bytesView, convert, type DType, type Numerics, numericsClasses } from './dtype.js'
 import { type Encoded, encode, placeOf } from './encode.js'
 import { checkInteger, checkOneOf, checkOptions, expected, GradlineError } from './errors.js'
 import { Graph, recordInto } from './graph.js'
@@ -35,7 +35,11 @@ export interface ProgramOptions {
   step?: Variable
   /** Seed of the program's own step state. Default 0. */
   seed?: number
-  /** 'fp64' computes in double precision, on the 'ref' device only. Default 'fp32'. */
+  /**
+   * 'fp32': errors are bounded element by element. 'fast': 32 bits too, but convolutions may be computed with fewer
+   * multiplications, so that errors are bounded by the largest numbers a result is made of; device 'cpu' only, others take
+   * it for 'fp32'. 'fp64': double precision, on the 'ref' device only. Default 'fp32'.
+   */
   numerics?: Numerics
   /** 'none' gives each value its own memory. Default 'packed'. */
   plan?: PlanMode
@@ -122,7 +126,7 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
   constructor(graph: Graph, returned: O, options: ProgramOptions) {
     this.name = options.name ?? 'program'
     this.device = device(options.device)
-    this.numerics = checkOneOf('numerics', options.numerics ?? 'fp32', ['fp32', 'fp64'] as const)
+    this.numerics = checkOneOf('numerics', options.numerics ?? 'fp32', numericsClasses)
     if (this.numerics === 'fp64' && this.device.name !== 'ref') {
       throw expected("the device 'ref'", 'a program of numerics fp64', this.device.name)
     }

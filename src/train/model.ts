@@ -4,7 +4,7 @@
 import { Dataset } from '../data/dataset.js'
 import { type Device, type DeviceOptions, device } from '../device.js'
 import { allocate, convert, type DType, type TypedArray } from '../dtype.js'
-import { checkInteger, checkOptions, expected, GradlineError, nearest } from '../errors.js'
+import { checkInteger, checkOneOf, checkOptions, expected, GradlineError, nearest } from '../errors.js'
 import { grad } from '../grad.js'
 import { Graph, recordInto } from '../graph.js'
 import { type LoadOptions, loadWeights, saveWeights, type Weight } from '../io/weights.js'
@@ -40,7 +40,14 @@ import { Measuring, type MetricChoice, metricsOf } from './metrics.js'
 import { batchesOf, type SampleBatch } from './samples.js'
 import { summarize } from './summary.js'
 
-export interface ModelOptions extends DeviceOptions {
+export interface ModelOptions extends Omit<DeviceOptions, 'numerics'> {
+  /**
+   * Of the model's programs: 'fp32', or 'fast', which may compute convolutions with fewer multiplications for errors bounded
+   * by the largest numbers a result is made of instead of element by element (docs/architecture.md, "Numbers"). Or of the
+   * device, as `device` takes it: 'portable', or 'native'. For both at once: device('cpu', { numerics: 'portable' }).
+   * Default 'fp32', 'native'.
+   */
+  numerics?: 'fp32' | 'fast' | 'native' | 'portable'
   /** Decides first weights, order of samples, dropout. Default 0. */
   seed?: number
   /** Default 'cpu'. */
@@ -102,6 +109,8 @@ export class Model {
   readonly inputs: Readonly<Record<string, ModelInput>>
   readonly seed: number
   readonly device: Device
+  /** Class of its programs. */
+  readonly numerics: 'fp32' | 'fast'
   readonly #layers: readonly Layer[]
   readonly #fn: GraphFunction | undefined
   readonly #weights = new Weights()
@@ -128,11 +137,13 @@ export class Model {
       ? toInputs(inputs as Readonly<Record<string, InputSpec>>)
       : { x: toInput('input shape', inputs as InputSpec) }
     this.seed = checkInteger('seed', options.seed ?? 0, { min: 0 })
-    const { threads, isa, numerics } = options
+    const { threads, isa, numerics = 'fp32' } = options
+    checkOneOf('numerics', numerics, ['fp32', 'fast', 'native', 'portable'] as const)
+    this.numerics = numerics === 'fast' ? 'fast' : 'fp32'
     this.device = device(options.device, {
       ...(threads === undefined ? {} : { threads }),
       ...(isa === undefined ? {} : { isa }),
-      ...(numerics === undefined ? {} : { numerics }),
+      ...(numerics === 'native' || numerics === 'portable' ? { numerics } : {}),
     })
     this.#layers = fn ? [] : [...(layers as readonly Layer[])]
     this.#fn = fn
@@ -210,6 +221,7 @@ export class Model {
     return record(fn, {} as Record<string, never>, {
       name: `${this.name} ${name}`,
       device: this.device,
+      numerics: this.numerics,
       ...(step ? { step } : {}),
     })
   }
@@ -347,6 +359,7 @@ export class Model {
       {
         name: `${this.name} ${name}`,
         device: this.device,
+        numerics: this.numerics,
         ...(step ? { step } : {}),
       },
     )

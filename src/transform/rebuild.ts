@@ -39,14 +39,15 @@ export function rewrite(layers: readonly Layer[], change: (list: Placed[]) => La
   )
 }
 
-/** A model of `layers` on the same device; entries of the same path and shape keep their values, `changed` sets others. */
+/** A model of `layers` on the same device, of the same numerics; entries of the same path and shape keep their values, `changed` sets others. */
 export async function rebuild(
   net: Model,
   layers: readonly Layer[],
   changed: ReadonlyMap<string, Values>,
   { seed = net.seed, isKept = () => true }: { seed?: number | undefined; isKept?: (path: string) => boolean } = {},
 ): Promise<Model> {
-  const made = new Model(net.inputs.x as ModelInput, layers, { seed, device: net.device, name: net.name })
+  const { device, numerics, name } = net
+  const made = new Model(net.inputs.x as ModelInput, layers, { seed, device, numerics, name })
   const wanted = await made.weights()
   const kept = [...(await net.weights())].filter(([path, { shape }]) => {
     const target = wanted.get(path)

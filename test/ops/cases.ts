@@ -8,6 +8,7 @@ import { ops, type Tensor } from '../../src/index.js'
 import { type Attrs, opTable } from '../../src/op.js'
 import { type Shape, showShape } from '../../src/shape.js'
 import { between, bytes, flags, type Input, indices, normal, positive, probabilities, step } from './data.js'
+import { filterGradTerms, forwardTerms, inputGradTerms } from './fast.js'
 import type { Case } from './harness.js'
 import {
   argmaxOf,
@@ -570,7 +571,16 @@ function geometry({ x, w, stride = [1, 1], padding = 'valid', dilation = [1, 1],
   return { y, window, attrs, groups, options: { stride, padding, dilation, groups } }
 }
 
-const conv: Case[] = convolutions.flatMap((given) => {
+// Many channels on both sides, which class 'fast' multiplies otherwise: odd sizes, borders of every width, remainders.
+const manyChannels: Convolution[] = [
+  { x: [2, 11, 13, 32], w: [3, 3, 32, 50], padding: 'same' },
+  { x: [1, 17, 20, 45], w: [3, 3, 45, 32] },
+  { x: [5, 7, 8, 33], w: [3, 3, 33, 35], padding: [2, 3] },
+  { x: [4, 8, 9, 17], w: [3, 3, 17, 70] },
+  { x: [3, 8, 8, 66], w: [3, 3, 66, 16], padding: 'same' },
+]
+
+function convolutionRows(given: Convolution, numerics?: 'fast'): Case[] {
   const { x, w } = given
   const { y, window, attrs, groups, options } = geometry(given)
   const perResult = w[0]! * w[1]! * w[2]!
@@ -580,14 +590,22 @@ const conv: Case[] = convolutions.flatMap((given) => {
     given.padding && `padding ${given.padding}`,
     given.dilation && `dilation ${given.dilation}`,
     given.groups && `groups ${given.groups}`,
+    numerics,
   ]
     .filter(Boolean)
     .join(' ')
-  const common = { name, exactOnIntegers: true, gradientK: sizeOf(y) }
+  const common = { name, exactOnIntegers: true, gradientK: sizeOf(y), ...(numerics && { numerics }) }
+  const bounded = ({ values, terms }: Exact, fastTerms: () => Float64Array): Exact => ({
+    values,
+    terms: numerics ? fastTerms() : terms,
+  })
   const filterGrad = (image: Nd, dy: Nd): Exact =>
-    sums(w, (add) => {
-      eachProduct(window, w, groups, (i, j, k) => add(k, dy.data[i]! * image.data[j]!))
-    })
+    bounded(
+      sums(w, (add) => {
+        eachProduct(window, w, groups, (i, j, k) => add(k, dy.data[i]! * image.data[j]!))
+      }),
+      () => filterGradTerms(image, dy, w, window.pad),
+    )
   return [
     row({
       ...common,
@@ -595,9 +613,12 @@ const conv: Case[] = convolutions.flatMap((given) => {
       inputs: [normal(x), normal(w)],
       build: ([image, filter]) => ops.conv2d(image!, filter!, options),
       oracle: (image, filter) =>
-        sums(y, (add) => {
-          eachProduct(window, w, groups, (i, j, k) => add(i, image.data[j]! * filter.data[k]!))
-        }),
+        bounded(
+          sums(y, (add) => {
+            eachProduct(window, w, groups, (i, j, k) => add(i, image.data[j]! * filter.data[k]!))
+          }),
+          () => forwardTerms(image, filter, y, window.pad),
+        ),
       K: perResult,
     }),
     row({
@@ -606,9 +627,12 @@ const conv: Case[] = convolutions.flatMap((given) => {
       inputs: [normal(y), normal(w)],
       build: (inputs) => byName('conv2dInputGrad', inputs, attrs, x),
       oracle: (dy, filter) =>
-        sums(x, (add) => {
-          eachProduct(window, w, groups, (i, j, k) => add(j, dy.data[i]! * filter.data[k]!))
-        }),
+        bounded(
+          sums(x, (add) => {
+            eachProduct(window, w, groups, (i, j, k) => add(j, dy.data[i]! * filter.data[k]!))
+          }),
+          () => inputGradTerms(dy, filter, x, window.pad),
+        ),
       K: (perResult * w[3]!) / w[2]!,
     }),
     row({
@@ -634,13 +658,24 @@ const conv: Case[] = convolutions.flatMap((given) => {
       sumsElsewhere: true,
     }),
   ]
-})
+}
 
-const fusedConv: Case[] = activations.map(([name, call, f]) => {
-  const [x, w1, w2]: [Shape, Shape, Shape] = [
-    [2, 6, 7, 3],
-    [3, 3, 3, 9],
-    [3, 3, 9, 4],
+const conv: Case[] = [
+  ...[...convolutions, ...manyChannels].flatMap((given) => convolutionRows(given)),
+  ...manyChannels.flatMap((given) => convolutionRows(given, 'fast')),
+]
+
+/** From x to `middle` channels and on to `last`. */
+function twoLayers(
+  [name, call, f]: (typeof activations)[number],
+  x: Shape,
+  middle: number,
+  last: number,
+  numerics?: 'fast',
+): Case {
+  const [w1, w2]: [Shape, Shape] = [
+    [3, 3, x[3]!, middle],
+    [3, 3, middle, last],
   ]
   const first = geometry({ x, w: w1, padding: 'same' })
   const second = geometry({ x: first.y, w: w2, padding: 'same' })
@@ -650,8 +685,9 @@ const fusedConv: Case[] = activations.map(([name, call, f]) => {
     })
   return row({
     op: 'conv2d',
-    name: `two layers with bias and ${name}`,
-    inputs: [normal(x), normal(w1), normal([9]), normal(w2), normal([4])],
+    name: `two layers with bias and ${name} ${label(x)} to ${last}${numerics ? ' fast' : ''}`,
+    inputs: [normal(x), normal(w1), normal([middle]), normal(w2), normal([last])],
+    ...(numerics && { numerics }),
     build: ([image, f1, b1, f2, b2]) => {
       const h = call(ops.add(ops.conv2d(image!, f1!, { padding: 'same' }), b1!))
       return ops.add(ops.conv2d(h, f2!, { padding: 'same' }), b2!)
@@ -659,14 +695,21 @@ const fusedConv: Case[] = activations.map(([name, call, f]) => {
     oracle: (image, f1, b1, f2, b2) => {
       const h = after(plusRow(convolve(first, w1, image.data, f1.data), b1), f)
       const { values } = convolve(second, w2, h.values, f2.data)
-      const { terms } = convolve(second, w2, h.terms, f2.data)
-      return plusRow({ values, terms }, b2)
+      if (!numerics) return plusRow({ values, terms: convolve(second, w2, h.terms, f2.data).terms }, b2)
+      const inner = plusRow({ values: h.values, terms: forwardTerms(image, f1, first.y, first.window.pad) }, b1)
+      const hidden = { shape: first.y, data: inner.terms }
+      return plusRow({ values, terms: forwardTerms(hidden, f2, second.y, second.window.pad) }, b2)
     },
-    K: 27 + 81,
+    K: 9 * (x[3]! + middle),
     gradientK: sizeOf(first.y),
     fuses: ['add', name, `${name}Grad`],
   })
-})
+}
+
+const fusedConv: Case[] = activations.flatMap((activation, i) => [
+  twoLayers(activation, [2, 6, 7, 3], 9, 4),
+  ...(i < 2 ? [twoLayers(activation, [2, 11, 12, 20], 24, 17, 'fast')] : []),
+])
 
 // ---- Pools ---------------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,8 @@ export interface Case {
   readonly passesRound?: boolean
   /** Epilogues that must appear in the program and its gradient. */
   readonly fuses?: readonly string[]
+  /** Class of its programs, but for those in double precision. Default 'fp32'. */
+  readonly numerics?: 'fast'
 }
 
 export const unit = 2 ** -24
@@ -113,7 +115,7 @@ export function recordRow(row: Case, options: Options, withGradient: boolean): R
       ]
     },
     { ...specs, ...weightSpecs },
-    { name: row.op, ...options },
+    { name: row.op, ...(row.numerics && { numerics: row.numerics }), ...options },
   )
   const weights = Object.fromEntries(
     Object.entries(weightSpecs).map(([name, { shape }]) => [
