@@ -159,7 +159,7 @@ struct BlockProduct {
   const float *b;                  // of column 0, panel after panel
   int64_t ldb, panelStride;
 };
-GL_SIMD void multiplyBlock(const Op &op, TileArgs &args, const BlockProduct &q, const int64_t *rowA,
+GL_SIMD void multiplyBlock(const Op &op, TileArgs &args, const float *base, const BlockProduct &q, const int64_t *rowA,
                            const int64_t *rowC) {
   const int64_t tiles = ceilDiv(q.places, kTileRows);
   for (int64_t col = 0; col < q.cols; col += kTileCols) {
@@ -168,7 +168,7 @@ GL_SIMD void multiplyBlock(const Op &op, TileArgs &args, const BlockProduct &q, 
     args.c = op.out[0].as<float>() + q.firstCol + col;
     for (int64_t t = 0; t < tiles; t++) {
       const int64_t row = tileBegin(t, tiles, q.places), rows = tileBegin(t + 1, tiles, q.places) - row;
-      args.rowA = rowA + row;
+      placeRows(args, base, rowA + row, rows);
       args.rowC = rowC + row;
       multiplyTile(args, rows, cols);
       finishTile(op, args.rowC, rows, q.firstCol + col, cols);

@@ -104,10 +104,8 @@ GL_SIMD void convolveUnits(const Op &op, const Convolution &s, const Filter &fil
       args.walk = patchWalk(p, block);
       args.ldb = filter.ld;
       args.accumulate = false;
-      for (int64_t g = 0; g < s.groups; g++) {
-        args.a = block.base + g * p.groupChannels;
-        multiplyBlock(op, args, productOf(block.places(), g), rowA, rowC);
-      }
+      for (int64_t g = 0; g < s.groups; g++)
+        multiplyBlock(op, args, block.base + g * p.groupChannels, productOf(block.places(), g), rowA, rowC);
     }
   }
 }
