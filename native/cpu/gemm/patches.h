@@ -176,6 +176,23 @@ GL_SIMD void multiplyBlock(const Op &op, TileArgs &args, const float *base, cons
   }
 }
 
+// The same where the outputs fill one vector: a tile is as many neighbouring places as there are registers.
+GL_SIMD void multiplyLines(const Op &op, TileArgs &args, const float *base, const Block &block, const BlockProduct &q,
+                           const int64_t *rowA, const int64_t *rowC) {
+  const int64_t tiles = ceilDiv(block.cols, kTallRows);
+  args.b = q.b;
+  args.c = op.out[0].as<float>() + q.firstCol;
+  args.spacing = block.cols > 1 ? rowA[1] - rowA[0] : 0;
+  for (int64_t line = 0; line < q.places; line += block.cols)
+    for (int64_t t = 0; t < tiles; t++) {
+      const int64_t x = tileBegin(t, tiles, block.cols), rows = tileBegin(t + 1, tiles, block.cols) - x;
+      args.a = base + rowA[line + x];
+      args.rowC = rowC + line + x;
+      multiplyTall(args, rows, q.cols);
+      finishTile(op, args.rowC, rows, q.firstCol, q.cols);
+    }
+}
+
 // Scratch of a thread: the slab, then room for so many offsets.
 GL_SIMD size_t scratchBytes(const Patches &p, int64_t offsets) {
   return static_cast<size_t>(ceilDiv(p.slabSize(), 16) * 64 + 8 * offsets);

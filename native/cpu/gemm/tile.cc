@@ -4,6 +4,12 @@
 
 namespace gradline::cpu::GL_ISA {
 
+// The same address, of which the compiler does not know where it came from.
+GL_SIMD const char *hidden(const char *address) {
+  asm("" : "+r"(address));
+  return address;
+}
+
 // rows x vecs sums in registers. Every loop over rows or vecs is unrolled, so the sums never touch memory.
 template <int rows, int vecs, bool partial, RowsOfA where>
 static void multiply(const TileArgs &args) {
@@ -18,7 +24,7 @@ static void multiply(const TileArgs &args) {
 #pragma GCC unroll 2
     for (int v = 0; v < vecs; v++)
       row[v] = partial && v == vecs - 1 ? load(b + v * kLanes, lastCols) : load(b + v * kLanes);
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int r = 0; r < rows; r++) {
       const Vec x = set1(element(r));
 #pragma GCC unroll 2
@@ -40,12 +46,12 @@ static void multiply(const TileArgs &args) {
         else if constexpr (where == RowsOfA::anywhere)
           step([&](int r) GL_LAMBDA { return a[rowA[r]]; });
         else {
-          // Rows 0 to 4 of each of three bases: an address adds 1, 2 or 4 times `bytes`, or 3 times, in a register.
+          // Rows 0 to 4 of each of a few bases: an address adds 1, 2 or 4 times `bytes`, or 3 times, in a register.
           // Hidden from the compiler, which would make them an offset for each row again.
-          const char *base[3];
-#pragma GCC unroll 3
-          for (int i = 0; i < 3; i++) base[i] = reinterpret_cast<const char *>(a) + 5 * i * bytes;
-          asm("" : "+r"(base[0]), "+r"(base[1]), "+r"(base[2]));
+          constexpr int bases = (rows + 4) / 5;
+          const char *base[bases];
+#pragma GCC unroll 6
+          for (int i = 0; i < bases; i++) base[i] = hidden(reinterpret_cast<const char *>(a) + 5 * i * bytes);
           step([&](int r) GL_LAMBDA { return *reinterpret_cast<const float *>(base[r / 5] + r % 5 * bytes); });
         }
       }
@@ -54,7 +60,7 @@ static void multiply(const TileArgs &args) {
   float *c = args.c;
   const int64_t *rowC = args.rowC;
   const auto finish = [&](auto result) GL_LAMBDA {
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int r = 0; r < rows; r++) {
       float *to = c + rowC[r];
 #pragma GCC unroll 2
@@ -79,11 +85,18 @@ static consteval void fillTable(TileTable &table) {
   kernel[1][1] = multiply<rows, 2, true, where>;
   if constexpr (rows > 1) fillTable<rows - 1, where>(table);
 }
+template <int rows>
+static consteval void fillTall(TileTable &table) {
+  table.tall[rows - 1][0] = multiply<rows, 1, false, RowsOfA::spaced>;
+  table.tall[rows - 1][1] = multiply<rows, 1, true, RowsOfA::spaced>;
+  if constexpr (rows > 1) fillTall<rows - 1>(table);
+}
 static consteval TileTable makeTable() {
   TileTable table = {};
   fillTable<kTileRows, RowsOfA::anywhere>(table);
   fillTable<kTileRows, RowsOfA::spaced>(table);
   fillTable<kTileRows, RowsOfA::adjacent>(table);
+  fillTall<kTallRows>(table);
   return table;
 }
 constinit const TileTable kTiles = makeTable();

@@ -17,6 +17,7 @@ constexpr int kTileRows = 6;
 constexpr int kTileRows = 4;
 #endif
 constexpr int kTileVecs = 2;
+constexpr int kTallRows = kTileVecs * kTileRows;  // of a tile that is one vector wide, its rows spaced
 constexpr int kTileCols = kTileVecs * kLanes;
 
 // The summation loop as seen by A: element (r, k) of A is a[row r + i0 * stride[0] + i1 * stride[1] + i2 * stride[2]],
@@ -51,6 +52,7 @@ using TileKernel = void (*)(const TileArgs &);
 // By where rows of A begin, rows - 1, vectors - 1, and whether the last vector is partial.
 struct TileTable {
   TileKernel kernel[kRowsOfA][kTileRows][kTileVecs][2];
+  TileKernel tall[kTallRows][2];
 };
 extern const TileTable kTiles;
 
@@ -73,6 +75,12 @@ GL_SIMD void multiplyTile(TileArgs &args, int64_t rows, int64_t cols) {
   const int64_t vecs = ceilDiv(cols, kLanes);
   args.lastCols = cols - (vecs - 1) * kLanes;
   kTiles.kernel[static_cast<int>(args.rows)][rows - 1][vecs - 1][args.lastCols != kLanes](args);
+}
+
+// One tile of rows <= kTallRows and cols <= kLanes; the rows are `args.spacing` apart.
+GL_SIMD void multiplyTall(TileArgs &args, int64_t rows, int64_t cols) {
+  args.lastCols = cols;
+  kTiles.tall[rows - 1][cols != kLanes](args);
 }
 
 // The epilogues of `op` on the elements out[rowC[r] + col .. + cols) of out[0]. They run on the tile while it lies in
