@@ -538,6 +538,8 @@ const convolutions: Convolution[] = [
   { x: [1, 9, 14, 2], w: [3, 3, 2, 19], dilation: [2, 2], padding: 'same' },
   { x: [1, 6, 29, 35], w: [3, 3, 35, 3], padding: 'same' },
   { x: [1, 5, 30, 33], w: [3, 3, 33, 16], padding: 'same' },
+  { x: [2, 9, 31, 9], w: [3, 3, 9, 11], stride: [2, 2] },
+  { x: [1, 6, 57, 10], w: [3, 2, 5, 24], groups: 2, padding: 'same' },
   // Depthwise: several outputs of a channel, wide rows, windows larger than the image, steps and gaps.
   { x: [2, 5, 19, 20], w: [3, 3, 1, 40], groups: 20, padding: 'same' },
   { x: [1, 11, 12, 6], w: [5, 5, 1, 18], groups: 6, stride: [2, 2], padding: 'same' },

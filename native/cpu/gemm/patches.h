@@ -159,7 +159,7 @@ struct BlockProduct {
   const float *b;                  // of column 0, panel after panel
   int64_t ldb, panelStride;
 };
-GL_SIMD void multiplyBlock(const Op &op, TileArgs &args, const BlockProduct &q, const int64_t *rowA,
+GL_SIMD void multiplyBlock(const Op &op, TileArgs &args, const float *base, const BlockProduct &q, const int64_t *rowA,
                            const int64_t *rowC) {
   const int64_t tiles = ceilDiv(q.places, kTileRows);
   for (int64_t col = 0; col < q.cols; col += kTileCols) {
@@ -168,12 +168,29 @@ GL_SIMD void multiplyBlock(const Op &op, TileArgs &args, const BlockProduct &q, 
     args.c = op.out[0].as<float>() + q.firstCol + col;
     for (int64_t t = 0; t < tiles; t++) {
       const int64_t row = tileBegin(t, tiles, q.places), rows = tileBegin(t + 1, tiles, q.places) - row;
-      args.rowA = rowA + row;
+      placeRows(args, base, rowA + row, rows);
       args.rowC = rowC + row;
       multiplyTile(args, rows, cols);
       finishTile(op, args.rowC, rows, q.firstCol + col, cols);
     }
   }
+}
+
+// The same where the outputs fill one vector: a tile is as many neighbouring places as there are registers.
+GL_SIMD void multiplyLines(const Op &op, TileArgs &args, const float *base, const Block &block, const BlockProduct &q,
+                           const int64_t *rowA, const int64_t *rowC) {
+  const int64_t tiles = ceilDiv(block.cols, kTallRows);
+  args.b = q.b;
+  args.c = op.out[0].as<float>() + q.firstCol;
+  args.spacing = block.cols > 1 ? rowA[1] - rowA[0] : 0;
+  for (int64_t line = 0; line < q.places; line += block.cols)
+    for (int64_t t = 0; t < tiles; t++) {
+      const int64_t x = tileBegin(t, tiles, block.cols), rows = tileBegin(t + 1, tiles, block.cols) - x;
+      args.a = base + rowA[line + x];
+      args.rowC = rowC + line + x;
+      multiplyTall(args, rows, q.cols);
+      finishTile(op, args.rowC, rows, q.firstCol, q.cols);
+    }
 }
 
 // Scratch of a thread: the slab, then room for so many offsets.

@@ -1,7 +1,7 @@
 // Patches whose pixels are turned into planes: a unit copies its part of the image so that one channel of one row lies
 // side by side. Then the rows of a tile are neighbouring floats, a tile needs one address instead of one for each row,
-// and tiles may be 28 rows by one vector. That pays where a patch is short (few input channels) or an output has few
-// channels; elsewhere patches.h reads the image where it lies. The kernels stand in planar.cc.
+// and tiles may be 28 rows by one vector. That pays where a patch is short (few input channels); elsewhere patches.h
+// reads the image where it lies. The kernels stand in planar.cc.
 #pragma once
 #include "pack.h"
 #include "patches.h"

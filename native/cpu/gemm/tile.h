@@ -17,21 +17,29 @@ constexpr int kTileRows = 6;
 constexpr int kTileRows = 4;
 #endif
 constexpr int kTileVecs = 2;
+constexpr int kTallRows = kTileVecs * kTileRows;  // of a tile that is one vector wide, its rows spaced
 constexpr int kTileCols = kTileVecs * kLanes;
 
-// The summation loop as seen by A: element (r, k) of A is a[row[r] + i0 * stride[0] + i1 * stride[1] + i2 * stride[2]],
+// The summation loop as seen by A: element (r, k) of A is a[row r + i0 * stride[0] + i1 * stride[1] + i2 * stride[2]],
 // where k counts i2 fastest. B simply goes on to its next row with each k.
 struct Walk {
   int64_t count[3];
   int64_t stride[3];
 };
 
+// Where the rows of A begin. An offset for each is more than there are registers for addresses; where they follow a
+// rule, a tile needs fewer. Short sums gain most: up to a quarter at a length of 32.
+enum class RowsOfA { anywhere, spaced, adjacent };  // at rowA[r], r * spacing, r
+constexpr int kRowsOfA = 3;
+
 // C[r][0 .. cols) = (accumulate ? C : 0) + sum over k of A[r][k] * B[k][0 .. cols), the sum taken in order of k from 0
 // and then added to C: the bits of an element depend neither on its place in a tile nor on the tile's size.
 struct TileArgs {
   Walk walk;
   const float *a;
+  RowsOfA rows;
   const int64_t *rowA;
+  int64_t spacing;
   const float *b;
   int64_t ldb;
   float *c;
@@ -41,11 +49,22 @@ struct TileArgs {
 };
 using TileKernel = void (*)(const TileArgs &);
 
-// By rows - 1, vectors - 1, and whether the last vector is partial.
+// By where rows of A begin, rows - 1, vectors - 1, and whether the last vector is partial.
 struct TileTable {
-  TileKernel kernel[kTileRows][kTileVecs][2];
+  TileKernel kernel[kRowsOfA][kTileRows][kTileVecs][2];
+  TileKernel tall[kTallRows][2];
 };
 extern const TileTable kTiles;
+
+// Rows that begin at base + rowA[0 .. rows): sets a and where they begin by the simplest rule that holds.
+GL_SIMD void placeRows(TileArgs &args, const float *base, const int64_t *rowA, int64_t rows) {
+  args.rowA = rowA;
+  args.spacing = rows > 1 ? rowA[1] - rowA[0] : 1;
+  bool even = true;
+  for (int64_t r = 1; r < rows; r++) even &= rowA[r] - rowA[r - 1] == args.spacing;
+  args.rows = !even ? RowsOfA::anywhere : args.spacing == 1 ? RowsOfA::adjacent : RowsOfA::spaced;
+  args.a = even ? base + rowA[0] : base;
+}
 
 // First of the rows of tile t when `rows` are dealt out evenly to `tiles` tiles: 32 rows are 10 + 11 + 11, not
 // 14 + 14 + 4, since a short tile leaves the multipliers waiting for each other.
@@ -55,7 +74,13 @@ GL_SIMD int64_t tileBegin(int64_t t, int64_t tiles, int64_t rows) { return t * r
 GL_SIMD void multiplyTile(TileArgs &args, int64_t rows, int64_t cols) {
   const int64_t vecs = ceilDiv(cols, kLanes);
   args.lastCols = cols - (vecs - 1) * kLanes;
-  kTiles.kernel[rows - 1][vecs - 1][args.lastCols != kLanes](args);
+  kTiles.kernel[static_cast<int>(args.rows)][rows - 1][vecs - 1][args.lastCols != kLanes](args);
+}
+
+// One tile of rows <= kTallRows and cols <= kLanes; the rows are `args.spacing` apart.
+GL_SIMD void multiplyTall(TileArgs &args, int64_t rows, int64_t cols) {
+  args.lastCols = cols;
+  kTiles.tall[rows - 1][cols != kLanes](args);
 }
 
 // The epilogues of `op` on the elements out[rowC[r] + col .. + cols) of out[0]. They run on the tile while it lies in

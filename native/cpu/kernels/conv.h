@@ -8,12 +8,13 @@
 namespace gradline::cpu::GL_ISA {
 
 enum class Method {
-  patches,  // gemm/patches.h: wide in both channels
-  planar,   // gemm/planar.h: short patches, or outputs of one vector
+  patches,  // gemm/patches.h: wide in the input channels
+  planar,   // gemm/planar.h: short patches
   narrow    // gemm/narrow.h: very few outputs
 };
 
 constexpr int64_t kBlockPlaces = 112;  // eight tiles of 14 rows: a panel of w serves them all from the cache
+constexpr int64_t kLinePlaces = 256;   // where outputs fill one vector: fewer rows of the image are copied twice
 constexpr int64_t kEnoughUnits = 32;
 constexpr int64_t kFewChannels = 4;
 
@@ -39,7 +40,7 @@ GL_SIMD int64_t partCols(int64_t cols, int64_t blocks) {
 GL_SIMD Convolution chooseMethod(Patches p, int64_t groups, int64_t outs, OutputGrid out, int64_t sisters) {
   Convolution s;
   s.method = Method::patches;
-  if (p.groupChannels <= kFewChannels || outs <= kLanes) s.method = Method::planar;
+  if (p.groupChannels <= kFewChannels) s.method = Method::planar;
   if (groups == 1 && p.x.step == 1 && isNarrow(p.channels, outs)) s.method = Method::narrow;
   s.p = p;
   s.groups = groups;
@@ -47,7 +48,7 @@ GL_SIMD Convolution chooseMethod(Patches p, int64_t groups, int64_t outs, Output
   s.out = out;
   const int64_t planarPlaces = p.channels <= kFewChannels ? 2 * kPlanarPlaces : kPlanarPlaces;
   if (p.y.grid > 0 && p.x.grid > 0)
-    cutBlocks(s.p, s.method == Method::patches  ? kBlockPlaces
+    cutBlocks(s.p, s.method == Method::patches  ? outs <= kLanes ? kLinePlaces : kBlockPlaces
                    : s.method == Method::planar ? planarPlaces
                                                 : kNarrowPlaces);
   s.part = s.method == Method::narrow ? outs : partCols(outs, s.p.blocks() * sisters);
@@ -105,8 +106,12 @@ GL_SIMD void convolveUnits(const Op &op, const Convolution &s, const Filter &fil
       args.ldb = filter.ld;
       args.accumulate = false;
       for (int64_t g = 0; g < s.groups; g++) {
-        args.a = block.base + g * p.groupChannels;
-        multiplyBlock(op, args, productOf(block.places(), g), rowA, rowC);
+        const float *base = block.base + g * p.groupChannels;
+        const BlockProduct product = productOf(block.places(), g);
+        if (s.outs <= kLanes)
+          multiplyLines(op, args, base, block, product, rowA, rowC);
+        else
+          multiplyBlock(op, args, base, product, rowA, rowC);
       }
     }
   }

@@ -66,8 +66,7 @@ static void sumChunks(const Op &op, int64_t begin, int64_t end, void *scratch) {
         for (int64_t col = 0; col < s.groupOut; col += kTileCols)
           for (int64_t t = part * s.tiles / s.parts; t < (part + 1) * s.tiles / s.parts; t++) {
             const int64_t first = tileBegin(t, s.tiles, s.depth), rows = tileBegin(t + 1, s.tiles, s.depth) - first;
-            args.a = block.base + g * p.groupChannels;
-            args.rowA = rowA + first;
+            placeRows(args, block.base + g * p.groupChannels, rowA + first, rows);
             args.b = dy + g * s.groupOut + col;
             args.c = sum + g * s.groupOut + col;
             args.rowC = rowC + first;
