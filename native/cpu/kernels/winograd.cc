@@ -157,13 +157,12 @@ static void convolve(const Op &op, int64_t begin, int64_t end, void *scratch) {
   const int64_t places = s.p.blockPlaces(), channels = s.p.channels;
   float *slab = static_cast<float *>(scratch), *inputs = slab + s.slabFloats();
   float *products = inputs + kPoints * s.inputPoint();
-  int64_t *rowA = reinterpret_cast<int64_t *>(products + kPoints * s.productPoint()), *rowC = rowA + places;
-  for (int64_t i = 0; i < places; i++) {
-    rowA[i] = i * channels;
-    rowC[i] = i * kTileCols;
-  }
+  int64_t *rowC = reinterpret_cast<int64_t *>(products + kPoints * s.productPoint());
+  for (int64_t i = 0; i < places; i++) rowC[i] = i * kTileCols;
   TileArgs args;
   args.walk = {{1, 1, channels}, {0, 0, 1}};
+  args.rows = RowsOfA::spaced;
+  args.spacing = channels;
   args.ldb = kTileCols;
   args.accumulate = false;
   for (int64_t u = begin; u < end; u++) {
@@ -173,12 +172,11 @@ static void convolve(const Op &op, int64_t begin, int64_t end, void *scratch) {
     for (int64_t panel = part; panel < smaller(part + s.part, s.panels); panel++) {
       const int64_t cols = smaller(kTileCols, s.outs - panel * kTileCols);
       for (int64_t i = 0; i < kPoints; i++) {
-        args.a = inputs + i * s.inputPoint();
         args.b = static_cast<float *>(op.workspace) + (panel * kPoints + i) * s.filterPoint();
         args.c = products + i * s.productPoint();
         for (int64_t t = 0; t < tiles; t++) {
           const int64_t row = tileBegin(t, tiles, block.places());
-          args.rowA = rowA + row;
+          args.a = inputs + i * s.inputPoint() + row * channels;
           args.rowC = rowC + row;
           multiplyTile(args, tileBegin(t + 1, tiles, block.places()) - row, ceilDiv(cols, kLanes) * kLanes);
         }
@@ -196,7 +194,7 @@ bool planWinograd(const Op &op, KernelPlan &plan) {
   plan.name = s.flipped ? "conv2dInputGrad winograd" : "conv2d winograd";
   plan.workspace = sizeof(float) * static_cast<size_t>(filter);
   const int64_t turned = s.flipped ? 9 * kFilterRows * kTileCols : 0;
-  const int64_t block = s.slabFloats() + kPoints * (s.inputPoint() + s.productPoint()) + 4 * s.p.blockPlaces();
+  const int64_t block = s.slabFloats() + kPoints * (s.inputPoint() + s.productPoint()) + 2 * s.p.blockPlaces();
   plan.scratch = sizeof(float) * static_cast<size_t>(larger(turned, block));
   const double products = static_cast<double>(s.p.images * s.p.y.grid * s.p.x.grid * kPoints * s.p.channels);
   addPhase(plan, transformFilter, s.panels * s.filterChunks(), static_cast<double>(filter) * 0.1);

@@ -101,11 +101,8 @@ static void sumTiles(const Op &op, int64_t begin, int64_t end, void *scratch) {
   const int64_t xPoint = s.point(s.ciPart), dyPoint = s.point(s.coPart);
   float *xTiles = static_cast<float *>(scratch), *dyTiles = xTiles + kPoints * xPoint;
   float *copy = dyTiles + kPoints * dyPoint;
-  int64_t rowA[kPartChannels], rowC[kPartChannels];
-  for (int64_t i = 0; i < s.ciPart; i++) {
-    rowA[i] = i;
-    rowC[i] = i * s.co;
-  }
+  int64_t rowC[kPartChannels];
+  for (int64_t i = 0; i < s.ciPart; i++) rowC[i] = i * s.co;
   for (int64_t u = begin; u < end; u++) {
     const int64_t chunk = u / (s.ciParts * s.coParts), part = u % (s.ciParts * s.coParts);
     const int64_t c = part / s.coParts * s.ciPart, o = part % s.coParts * s.coPart;
@@ -122,6 +119,7 @@ static void sumTiles(const Op &op, int64_t begin, int64_t end, void *scratch) {
       });
       TileArgs args;
       args.walk = {{1, 1, block.places()}, {0, 0, inputs}};
+      args.rows = RowsOfA::adjacent;
       args.ldb = outputs;
       args.accumulate = i > firstBlock;
       const int64_t tiles = ceilDiv(inputs, kTileRows);
@@ -129,8 +127,7 @@ static void sumTiles(const Op &op, int64_t begin, int64_t end, void *scratch) {
         for (int64_t col = 0; col < outputs; col += kTileCols)
           for (int64_t t = 0; t < tiles; t++) {
             const int64_t row = tileBegin(t, tiles, inputs);
-            args.a = xTiles + p * xPoint;
-            args.rowA = rowA + row;
+            args.a = xTiles + p * xPoint + row;
             args.b = dyTiles + p * dyPoint + col;
             args.c = sum + p * s.ci * s.co + col;
             args.rowC = rowC + row;
