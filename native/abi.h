@@ -49,6 +49,20 @@ enum class OpCode : uint32_t {
 };
 constexpr uint32_t kOpCount = static_cast<uint32_t>(OpCode::count);
 
+// What core and a backend of its own library must agree on: the version, and every line of ops.def, since an op code is
+// the place of a line. FNV-1a (Fowler, Noll, Vo).
+constexpr GL_INLINE uint32_t fingerprintOfOps() {
+  constexpr char lines[] =
+#define GL_OP(name, ...) #name "(" #__VA_ARGS__ ")"
+#include "ops.def"
+#undef GL_OP
+      ;
+  uint32_t hash = 2166136261u ^ kAbiVersion;
+  for (const char c : lines) hash = (hash ^ static_cast<uint8_t>(c)) * 16777619u;
+  return hash;
+}
+constexpr uint32_t kFingerprint = fingerprintOfOps();
+
 constexpr GL_INLINE uint32_t flagsOf(OpCode code) {
   switch (code) {
 #define GL_OP(name, family, fewest, most, outputs, flags, ...) \
@@ -263,7 +277,7 @@ struct OpPlan {
 // Calls come from one thread at a time. A device outlives its executables. Members marked optional are null where they
 // do not apply.
 struct Backend {
-  uint32_t abi;
+  uint32_t fingerprint;  // kFingerprint
   const char *name;
   void *(*open)(const DeviceOptions *, ErrorText *);  // null: failed, text says why
   void (*close)(void *device);

@@ -213,8 +213,8 @@ int32_t count() {
 }
 
 const Backend table = {
-    kAbiVersion, "cuda", open, close, describe, threads, alloc, release, write,   read,  compile,
-    workspace,   bind,   step, run,   park,     peak,    plan,  destroy, failure, count,
+    kFingerprint, "cuda", open, close, describe, threads, alloc, release, write,   read,  compile,
+    workspace,    bind,   step, run,   park,     peak,    plan,  destroy, failure, count,
 };
 
 }  // namespace
