@@ -45,6 +45,10 @@ class Case {
   Case &segments(std::vector<SegmentRecord> records);
   Case &epilogue(OpCode code, double attr = 0);
   Case &epilogue(OpCode code, Shape operand, const Values &values, double attr = 0);
+  // The operand lies where the output does.
+  Case &epilogueBelow(OpCode code, const Values &values, double attr = 0);
+  // Products are made by a library that has plans for these epilogues: bits 1 << GL_EPILOGUE_*.
+  Case &library(uint32_t epilogues);
   // Outputs whose memory may stay as it was (update ops write what segments cover).
   Case &partial();
 
@@ -67,6 +71,8 @@ class Case {
   std::vector<Operand> in_, out_, epilogue_;
   std::vector<SegmentRecord> segments_;
   bool partial_ = false;
+  uint32_t library_ = 0;
+  int below_ = -1;  // the epilogue whose operand lies where the output does
 };
 
 void failed(const std::string &name, const std::string &what);

@@ -16,7 +16,7 @@ int main(int count, char **names) {
       {"reduce", testReduce},     {"matmul", testMatmul}, {"conv", testConv},
       {"pool", testPool},         {"norm", testNorm},     {"move", testMove},
       {"loss", testLoss},         {"update", testUpdate}, {"program", testProgram},
-      {"host", testHost},
+      {"host", testHost},         {"cublas", testCublas},
   };
   for (const auto &family : families) {
     bool wanted = count < 2;

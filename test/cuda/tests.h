@@ -17,5 +17,6 @@ void testPool();
 void testLoss();
 void testUpdate();
 void testHost();
+void testCublas();
 
 }  // namespace gradline::cuda::test
