@@ -59,6 +59,9 @@ Values between(double low, double high, uint64_t seed) {
 Values integers(int low, int high, uint64_t seed) {
   return [=](uint64_t i) { return low + std::floor(uniform(seed, i) * (high - low + 1)); };
 }
+Values wild(uint64_t seed) {
+  return [=](uint64_t i) { return std::pow(10, between(-6, 6, seed)(i)) * (uniform(seed + 1, i) < 0.5 ? -1 : 1); };
+}
 Values constant(double value) {
   return [=](uint64_t) { return value; };
 }
@@ -301,6 +304,8 @@ void Case::check(Tolerance tolerance) {
     }
     if (order == emulator::Order::forward) {
       firstBytes = bytes;
+      result_.clear();
+      for (int64_t j = 0; j < out_[0].tensor.size; j++) result_.push_back(load(out_[0].tensor, bytes.data(), j));
       if (!status.fault) {
         size_t at = 0;
         for (size_t i = 0; i < out_.size(); i++) {

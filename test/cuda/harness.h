@@ -19,6 +19,7 @@ Values normal(uint64_t seed);                            // mean 0, deviation 1
 Values between(double low, double high, uint64_t seed);  // uniform
 Values integers(int low, int high, uint64_t seed);       // low..high
 Values constant(double value);
+Values wild(uint64_t seed);  // either sign, magnitudes from 1e-6 to 1e6, each as often
 
 // How far a result may be from the double-precision oracle: c * u * (|result| + sum of the magnitudes), u = 2^-24.
 // `exact` asks for the bits of the float oracle instead.
@@ -53,6 +54,8 @@ class Case {
   Case &partial();
 
   void check(Tolerance tolerance = {});
+  // What check() got for the first output, on the card.
+  const std::vector<double> &result() const { return result_; }
   // The planner must refuse this form.
   void refused();
 
@@ -72,6 +75,7 @@ class Case {
   std::vector<SegmentRecord> segments_;
   bool partial_ = false;
   uint32_t library_ = 0;
+  std::vector<double> result_;
   int below_ = -1;  // the epilogue whose operand lies where the output does
 };
 

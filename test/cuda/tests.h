@@ -16,6 +16,7 @@ void testConv();
 void testPool();
 void testLoss();
 void testUpdate();
+void testSums();
 void testHost();
 void testCublas();
 
