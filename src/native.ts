@@ -257,17 +257,17 @@ export interface CublasAddon {
 
 let cublas: CublasAddon | undefined
 
-/** The cuBLAS binding, loaded at first use: a local build, else the one beside the binary of this platform's package. */
+/** The cuBLAS binding, loaded at first use: a local build, else the one in the package for cards. */
 export function cublasAddon(): CublasAddon {
   if (cublas) return cublas
   const local = fileURLToPath(new URL('../build/Release/gradline_cublas.node', import.meta.url))
   let path = local
   if (!existsSync(path)) {
     try {
-      path = require.resolve(`@gradline/${platform().name}/gradline_cublas.node`)
+      path = require.resolve(`@gradline/cuda-${platform().name}/gradline_cublas.node`)
     } catch {
-      throw new GradlineError('missing', `The cuBLAS binding is not built: ${local} is not there`, {
-        fix: 'It is for Linux; `npm run build -- cublas --cublas` builds it',
+      throw new GradlineError('missing', `The cuBLAS binding is not there: ${local}`, {
+        fix: 'It is for Linux: install @gradline/cuda-linux-x64, or build it by `npm run build -- cublas --cublas`',
       })
     }
   }

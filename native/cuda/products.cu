@@ -9,7 +9,6 @@
 namespace gradline::cuda {
 namespace {
 
-constexpr int32_t kNotSupported = 15;    // CUBLAS_STATUS_NOT_SUPPORTED: no algorithm for this product
 constexpr size_t kSampleFloats = 65521;  // a prime, so that no two rows of a matrix hold the same numbers
 
 bool isSame(const GlGemm &a, const GlGemm &b) {
@@ -125,7 +124,7 @@ const PlannedProduct *PlannedProducts::plan(const GlGemm &gemm, int32_t epilogue
 // False where the library has nothing for this product; anything else that is wrong is an error.
 bool PlannedProducts::succeeded(int32_t code, const PlannedProduct &product, const char *what) const {
   if (code == 0) return true;
-  if (code == kNotSupported) return false;
+  if (code == GL_BLAS_NOT_SUPPORTED) return false;
   throw std::runtime_error(std::string("could not ") + what + " a product of " + cuda::describe(product.gemm) + " by " +
                            device_.blas->name + ": " + device_.blas->text(code) +
                            "; device('cuda', { blas: false }) computes without it");

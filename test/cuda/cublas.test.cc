@@ -220,7 +220,7 @@ void testMeasuring() {
   blas().cache(nullptr);
   GlBlas picky = blas();
   picky.tune = [](void *, const GlGemm *, const GlPlanOptions *, const GlOperands *, const GlTune *, void **) {
-    return int32_t{15};
+    return int32_t{GL_BLAS_NOT_SUPPORTED};
   };
   setup.blas = &picky;
   const Outcome refused = play(setup);
