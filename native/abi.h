@@ -16,7 +16,7 @@
 
 namespace gradline {
 
-constexpr uint32_t kAbiVersion = 4;
+constexpr uint32_t kAbiVersion = 5;
 constexpr uint32_t kProgramMagic = 0x31504C47;  // "GLP1"
 constexpr uint32_t kProgramVersion = 1;
 constexpr int kMaxRank = 6;
@@ -258,7 +258,9 @@ struct DeviceOptions {
   char isa[16];   // cpu: "" best of the machine, else "avx512", "avx2", "base"; "portable": equal bits on all machines
   int32_t index;  // cuda: which card
   GraphMode graph;
-  const void *blas;  // cuda: a GlBlas of cuda/blas.h, or null
+  const void *blas;    // cuda: a GlBlas of cuda/blas.h, or null: products are the backend's own kernels
+  int32_t blasNeeded;  // cuda: a library that cannot be opened is an error, else done without
+  int32_t tune;        // cuda: measure products that its file of measured plans does not know
 };
 
 // Whether a run is to end before its steps are done; asked on the calling thread between launches.

@@ -15,7 +15,8 @@ constexpr size_t kMostNodes = 4096;      // of a graph of several steps
 constexpr double kLongestLaunch = 0.02;  // seconds; a stop waits for what was launched
 constexpr double kLongestRun = 0.02;     // seconds after which others get their turn
 constexpr size_t kRingBytes = size_t{8} << 20;
-constexpr uint64_t kMostSlots = 64;  // two launches of the longest graph: one runs while the other is fetched
+constexpr size_t kLibraryAlignment = 256;  // of the workspace of cuBLAS
+constexpr uint64_t kMostSlots = 64;        // two launches of the longest graph: one runs while the other is fetched
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -35,8 +36,8 @@ std::string readable(const char *name) {
 }
 
 std::string describe(const Launch &launch) {
-  std::string text = readable(launch.name());
-  if (launch.work == Work::gemm) return text;
+  if (launch.work == Work::gemm) return productOf(launch).product->text;
+  const std::string text = readable(launch.name());
   const uint64_t blocks = uint64_t{launch.grid[0]} * launch.grid[1] * launch.grid[2];
   return text + " " + std::to_string(blocks) + "x" + std::to_string(launch.threads);
 }
@@ -54,8 +55,9 @@ size_t bytesOf(const Tensor &t) {
 }  // namespace
 
 Executable::Executable(Device &device, Op *ops, uint32_t count, Numerics numerics)
-    : device_(device), ops_(ops), count_(count) {
+    : device_(device), products_(device), ops_(ops), count_(count) {
   if (numerics == Numerics::fp64) throw std::runtime_error("it computes in float32; float64 programs run on ref");
+  size_t scratchBytes = 0;
   size_t end = aligned(sizeof(DeviceStatus));
   for (uint32_t i = 0; i < count; i++) {
     const Op &op = ops[i];
@@ -65,18 +67,19 @@ Executable::Executable(Device &device, Op *ops, uint32_t count, Numerics numeric
       end += aligned(static_cast<size_t>(op.segmentCount) * sizeof(SegmentRecord));
     }
     const Launches launches = planOf(op);
-    scratchBytes_ = std::max(scratchBytes_, launches.workspaceBytes);
+    scratchBytes = std::max(scratchBytes, launches.workspaceBytes);
     std::string text;
     for (const Launch &launch : launches.list) text += (text.empty() ? "" : " + ") + cuda::describe(launch);
     plans_.push_back(text.empty() ? "nothing to do" : text);
   }
   scratchAt_ = end;
+  libraryAt_ = (end + scratchBytes + kLibraryAlignment - 1) / kLibraryAlignment * kLibraryAlignment;
 }
 
-Launches Executable::planOf(const Op &op) const {
+Launches Executable::planOf(const Op &op) {
   Launches launches;
   launches.status = status_;
-  launches.blas = device_.blas;
+  if (device_.blas) launches.products = &products_;
   for (const Table &table : tables_) {
     if (memory_ && table.from == op.segments && op.segmentCount > 0)
       launches.segments = reinterpret_cast<const SegmentRecord *>(memory_ + table.at);
@@ -124,7 +127,6 @@ void Executable::bind(void *workspace, const void *metrics, size_t metricBytes) 
   planEndOfStep(end, metrics, ring_.get(), static_cast<int64_t>(slotBytes_ / 4), static_cast<int64_t>(slots_));
   launches_.insert(launches_.end(), end.list.begin(), end.list.end());
   for (const Launch &launch : launches_) {
-    usesBlas_ |= launch.work == Work::gemm;
     if (launch.work != Work::kernel) continue;
     // The driver loads a kernel when it is first asked for, which is better done before a capture than in one.
     cudaFuncAttributes attributes;
@@ -142,19 +144,18 @@ void Executable::bind(void *workspace, const void *metrics, size_t metricBytes) 
   written_ = merged;
 }
 
-void Executable::launchOne(const Launch &launch) const {
-  const cudaStream_t stream = device_.stream.get();
-  if (launch.work == Work::gemm) {
-    GlGemm gemm;
-    std::memcpy(&gemm, launch.argument, sizeof gemm);
-    const int32_t code = device_.blas->gemm(device_.blasHandle, &gemm);
-    if (code != 0) throw std::runtime_error(std::string("could not make a product: ") + device_.blas->text(code));
-    return;
-  }
+void launchKernel(const Launch &launch, cudaStream_t stream) {
   void *arguments[] = {const_cast<unsigned char *>(launch.argument)};
   const dim3 grid(launch.grid[0], launch.grid[1], launch.grid[2]), block(launch.threads, 1, 1);
   const cudaError_t error = cudaLaunchKernel(launch.function, grid, block, arguments, launch.sharedBytes, stream);
-  if (error != cudaSuccess) check(error, ("launch " + cuda::describe(launch)).c_str());
+  if (error != cudaSuccess) check(error, ("launch " + describe(launch)).c_str());
+}
+
+void Executable::launchOne(const Launch &launch) const {
+  if (launch.work == Work::kernel) return launchKernel(launch, device_.stream.get());
+  const ProductCall call = productOf(launch);
+  const int32_t code = device_.blas->run(call.product->plan, &call.operands);
+  if (code != 0) throw std::runtime_error(std::string("could not make a product: ") + device_.blas->text(code));
 }
 
 // Puts the launches of so many steps into the stream, one by one.
@@ -286,9 +287,7 @@ void Executable::begin() {
   if (unsure_) check(cudaMemsetAsync(status_, 0, sizeof *status_, stream), "clear the state of a program");
   if (unsure_) stepsBefore_ = 0;
   unsure_ = true;
-  if (!usesBlas_) return;
-  const int32_t code = device_.blas->use(device_.blasHandle, stream, device_.blasWorkspace.get(), kBlasBytes);
-  if (code != 0) throw std::runtime_error(std::string("could not prepare products: ") + device_.blas->text(code));
+  if (products_.areMade()) products_.use(memory_ + libraryAt_, products_.workspaceBytes());
 }
 
 // Waits for everything; how many steps of the run ended well.

@@ -3,6 +3,7 @@
 // computes, and kernels never call the runtime.
 #pragma once
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "../abi.h"
@@ -25,7 +26,29 @@ struct DeviceStatus {
 // What a record asks of the host.
 enum class Work : uint32_t {
   kernel,  // to launch `function` with `argument`
-  gemm,    // to call the library of blas.h: `argument` is a GlGemm with addresses of the card
+  gemm,    // to run a plan of the library of blas.h: `argument` is a ProductCall
+};
+
+// A product as a library has planned it: of the shape, not of the addresses.
+struct PlannedProduct {
+  GlGemm gemm;
+  int32_t epilogue;  // GL_EPILOGUE_*
+  void *plan;        // of GlBlas
+  std::string text;  // for people
+};
+struct ProductCall {
+  const PlannedProduct *product;
+  GlOperands operands;
+};
+
+// What a library offers to the planners of ops that are matrix products. It answers by shape alone, and the same answer
+// each time.
+class Products {
+ public:
+  virtual ~Products() = default;
+  // Null where the library has none: then the epilogue, or the whole product, is for our own kernels. Addresses in
+  // `gemm` are not looked at. What is returned lives as long as this.
+  virtual const PlannedProduct *plan(const GlGemm &gemm, int32_t epilogue) = 0;
 };
 
 // One kernel of one op, or one product that a library makes. The kernel takes exactly one argument, by value:
@@ -55,7 +78,7 @@ class Launches {
   DeviceStatus *status = nullptr;
   const SegmentRecord *segments = nullptr;  // copy of op.segments
   Guard guard = Guard::fault;
-  const GlBlas *blas = nullptr;  // null where products are our own kernels; the same in both rounds of planning
+  Products *products = nullptr;  // null where products are our own kernels; the same in both rounds of planning
 
   std::vector<Launch> list;
   size_t workspaceBytes = 0;  // what this op asked for, from op.workspace on
@@ -73,15 +96,19 @@ class Launches {
 };
 
 // Appends a product for the library. It has no guard: behind a fault it still runs, so its result must be memory that
-// the program owns (activations, gradients), which no later step trusts. The library's workspace belongs to the device.
-inline void appendGemm(Launches &launches, const GlGemm &gemm) {
-  static_assert(sizeof(GlGemm) <= kMaxArgument);
+// the program owns (activations, gradients), which no later step trusts.
+inline void appendProduct(Launches &launches, const ProductCall &call) {
+  static_assert(sizeof call <= kMaxArgument);
   Launch record = {};
   record.work = Work::gemm;
-  record.name = [] { return "gemm of the library"; };
-  record.argumentBytes = sizeof gemm;
-  std::memcpy(record.argument, &gemm, sizeof gemm);
+  record.argumentBytes = sizeof call;
+  std::memcpy(record.argument, &call, sizeof call);
   launches.list.push_back(record);
+}
+inline ProductCall productOf(const Launch &launch) {
+  ProductCall call;
+  std::memcpy(&call, launch.argument, sizeof call);
+  return call;
 }
 
 // Appends the launches of one op, from shapes alone. False: this form of the op has no kernel; nothing was appended.

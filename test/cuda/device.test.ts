@@ -5,80 +5,16 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { type Device, type DeviceOptions, device, devices } from '../../src/device.js'
-import {
-  assign,
-  batchNorm,
-  conv2d,
-  crossEntropy,
-  dataset,
-  dense,
-  dropout,
-  flatten,
-  type Layer,
-  type Model,
-  maxPool2d,
-  model,
-  momentum,
-  ops,
-  record,
-  relu,
-  variable,
-} from '../../src/index.js'
+import { assign, dense, dropout, model, ops, record, variable } from '../../src/index.js'
 import { cudaLibrary } from '../../src/native.js'
 import { expectError, fingerprintOf, numbers } from '../api/help.js'
+import { expectAgreement, library, networks, trained } from './networks.js'
 
-const library = fileURLToPath(new URL('../../build-cuda/libgradline_cuda_emulated.so', import.meta.url))
 const card = (graph: DeviceOptions['graph'] = true): Device => device('cuda', { library, graph })
-
-interface Network {
-  shape: number[]
-  layers: () => Layer[]
-}
-const rows = 16
-const steps = 10
-const networks: Record<string, Network> = {
-  'an MLP with batch norm': {
-    shape: [7],
-    layers: () => [dense(19), batchNorm(), relu(), dense(9), relu(), dense(3)],
-  },
-  'a CNN': {
-    shape: [6, 6, 2],
-    layers: () => [conv2d(5, 3), batchNorm(), relu(), maxPool2d(2), conv2d(4, 2), relu(), flatten(), dense(3)],
-  },
-}
-
-function data(shape: number[]) {
-  const size = shape.reduce((a, b) => a * b)
-  const labels = Int32Array.from({ length: rows }, (_, i) => i % 3)
-  return dataset(Float32Array.from(numbers(rows * size)), labels, { shape: [rows, ...shape] })
-}
-
-async function trained({ shape, layers }: Network, on: Device | undefined): Promise<{ net: Model; losses: number[] }> {
-  const net = model(shape, layers(), { seed: 3, ...(on ? { device: on } : {}) })
-  const { epochs } = await net.fit(data(shape), {
-    loss: crossEntropy(),
-    optimizer: momentum({ lr: 0.05 }),
-    epochs: (steps * 8) / rows,
-    batchSize: 8,
-  })
-  return { net, losses: epochs.map(({ train }) => train.loss) }
-}
-
-// 8 * 2^-24 * sqrt(K) * magnitude, for each of the steps; K: the longest sum, over the batch and all places of an image.
-const allowed = (values: Float32Array): number =>
-  8 * 2 ** -24 * Math.sqrt(8 * 16) * steps * Math.max(1, ...values.map(Math.abs))
 
 describe.skipIf(!existsSync(library)).each(Object.entries(networks))('%s on the emulated card', (_, network) => {
   it('learns what it learns on the CPU', async () => {
-    const [cpu, cuda] = [await trained(network, undefined), await trained(network, card())]
-    const weights = await cuda.net.weights()
-    for (const [name, { data: expected }] of await cpu.net.weights()) {
-      const got = weights.get(name)?.data ?? new Float32Array()
-      expect(got.length, name).toBe(expected.length)
-      const worst = Math.max(...expected.map((value, i) => Math.abs(value - (got[i] ?? Number.NaN))))
-      expect(worst, name).toBeLessThanOrEqual(allowed(expected))
-    }
-    for (const [i, loss] of cpu.losses.entries()) expect(cuda.losses[i]).toBeCloseTo(loss, 4)
+    await expectAgreement(await trained(network, card()), await trained(network, undefined))
   })
 
   it('has equal bits as graphs, one by one, compared, and twice', async () => {
@@ -131,7 +67,9 @@ describe.skipIf(!existsSync(library))('the emulated card', () => {
   it('predicts, and says which card it is', async () => {
     const net = model([7], [dense(5), dropout(0.5)], { device: card() })
     expect(await net.predict(numbers(7))).toBeDefined()
-    expect(card().describe()).toBe('cuda:0 emulated card, compute capability 9.0, 1 multiprocessors')
+    expect(card().describe()).toBe(
+      'cuda:0 emulated card, compute capability 9.0, 1 multiprocessors, products by own kernels',
+    )
   })
 })
 

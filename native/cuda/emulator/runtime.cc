@@ -13,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "card.h"
 #include "fibers.h"
 
 namespace {
@@ -468,4 +469,36 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   CARD_BEGIN(begin);
   if (card().executables.count(executable) == 0) return misuse("cudaGraphLaunch", "the graph is gone");
   return add("cudaGraphLaunch", stream, Replay{executable});
+}
+
+const EmulatedCard *gradline_emulated_card() {
+  static const EmulatedCard made = {
+      [](void **memory, size_t bytes) { return static_cast<int>(cudaMalloc(memory, bytes)); },
+      [](void *memory) { return static_cast<int>(cudaFree(memory)); },
+      [](const void *at, size_t bytes) {
+        CARD_LOCK;
+        return onCard(at, bytes);
+      },
+      isDefined,
+      define,
+      [](const void *stream) {
+        CARD_LOCK;
+        return card().streams.count(static_cast<cudaStream_t>(const_cast<void *>(stream))) > 0;
+      },
+      [] {
+        CARD_LOCK;
+        for (cudaStream_t stream : card().streams)
+          if (stream->capturing && stream->capturer == std::this_thread::get_id()) return true;
+        return false;
+      },
+      [](void *stream, void (*work)(void *), void *data) {
+        return static_cast<int>(cudaLaunchHostFunc(static_cast<cudaStream_t>(stream), work, data));
+      },
+      [](void *stream) -> int {
+        if (stream) return cudaStreamSynchronize(static_cast<cudaStream_t>(stream));
+        CARD_BEGIN(beginOutsideOfCapture);
+        return drainAll();
+      },
+  };
+  return &made;
 }

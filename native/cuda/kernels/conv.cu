@@ -1,5 +1,6 @@
 // Convolution over NHWC images and its two derivatives as implicit matrix products: the tile of tile.cuh over patches
 // that are never written out. Filter gradients, whose common length is all pixels, are split and merged in order.
+// Filters of one pixel are matrix products of rows as they lie, which a library may make.
 #include "tile.cuh"
 
 namespace gradline::cuda {
@@ -142,6 +143,31 @@ Geometry geometryOf(const Op &op, const Tensor &x, const Tensor &w, const Tensor
   return s;
 }
 
+// Every pixel of y sees the pixel of x in its place and no other: then [pixels, ci] * [ci, co] says it all.
+bool isPointwise(const Geometry &s) {
+  return s.kh == 1 && s.kw == 1 && s.strideH == 1 && s.strideW == 1 && s.padTop == 0 && s.padLeft == 0 && s.h == s.oh &&
+         s.w == s.ow && s.groupCount == 1;
+}
+
+// op(a) [m, k] * op(b) [k, n], rows without gaps
+GlGemm gemmOf(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k) {
+  GlGemm gemm = {};
+  gemm.transposeA = transposeA;
+  gemm.transposeB = transposeB;
+  gemm.m = m;
+  gemm.n = gemm.ldc = n;
+  gemm.k = k;
+  gemm.lda = transposeA ? m : k;
+  gemm.ldb = transposeB ? k : n;
+  return gemm;
+}
+
+template <class Problem>
+void plan(const Op &op, Launches &launches, const Problem &p, bool transposeA, bool transposeB) {
+  if (isPointwise(p.s) && planByLibrary(op, gemmOf(transposeA, transposeB, p.m, p.n, p.k), launches)) return;
+  planProduct(op, launches, p);
+}
+
 // Groups stand along the third axis of the grid.
 bool covered(const Op &op) { return allF32(op) && op.inputs == 2 && op.attr[attr::conv2d::groups] <= 65535; }
 
@@ -160,7 +186,7 @@ bool planConv2d(const Op &op, Launches &launches) {
   problem.filter = global<const float>(op.in[1]);
   problem.y = global<float>(y);
   problem.epilogues = epiloguesOf(op);
-  planProduct(op, launches, problem);
+  plan(op, launches, problem, false, false);
   return true;
 }
 
@@ -177,7 +203,7 @@ bool planConv2dInputGrad(const Op &op, Launches &launches) {
   problem.filter = global<const float>(op.in[1]);
   problem.dx = global<float>(dx);
   problem.epilogues = epiloguesOf(op);
-  planProduct(op, launches, problem);
+  plan(op, launches, problem, false, true);
   return true;
 }
 
@@ -195,7 +221,7 @@ bool planConv2dFilterGrad(const Op &op, Launches &launches) {
   problem.x = global<const float>(op.in[0]);
   problem.dy = global<const float>(op.in[1]);
   problem.dw = global<float>(dw);
-  planProduct(op, launches, problem);
+  plan(op, launches, problem, true, false);
   return true;
 }
 

@@ -15,6 +15,8 @@ bool planMax(const Op &, Launches &);
 bool planArgmax(const Op &, Launches &);
 // matmul.cu
 bool planMatmul(const Op &, Launches &);
+// library.cu
+bool planByLibrary(const Op &, const GlGemm &, Launches &);
 // conv.cu
 bool planConv2d(const Op &, Launches &);
 bool planConv2dInputGrad(const Op &, Launches &);

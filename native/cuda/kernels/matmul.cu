@@ -1,4 +1,5 @@
-// Matrix product of two matrices, either of them read transposed, with epilogues: the tile of tile.cuh over plain rows.
+// Matrix product of two matrices, either of them read transposed, with epilogues: the library's where it has a plan,
+// else the tile of tile.cuh over plain rows.
 #include "tile.cuh"
 
 namespace gradline::cuda {
@@ -46,12 +47,26 @@ bool planMatmulOf(const Op &op, Launches &launches) {
   return true;
 }
 
+GlGemm gemmOf(const Op &op, bool transposeA, bool transposeB) {
+  const Tensor &a = op.in[0], &b = op.in[1], &y = op.out[0];
+  GlGemm gemm = {};
+  gemm.transposeA = transposeA;
+  gemm.transposeB = transposeB;
+  gemm.m = y.dims[0];
+  gemm.n = gemm.ldc = y.dims[1];
+  gemm.k = a.dims[transposeA ? 0 : 1];
+  gemm.lda = a.dims[1];
+  gemm.ldb = b.dims[1];
+  return gemm;
+}
+
 }  // namespace
 
 bool planMatmul(const Op &op, Launches &launches) {
   if (!allF32(op) || op.inputs != 2) return false;
   if (op.out[0].size == 0) return op.outputs == 1;  // nobody would write the sums
   const bool a = op.attr[attr::matmul::transposeA] != 0, b = op.attr[attr::matmul::transposeB] != 0;
+  if (planByLibrary(op, gemmOf(op, a, b), launches)) return true;
   if (a) return b ? planMatmulOf<true, true>(op, launches) : planMatmulOf<true, false>(op, launches);
   return b ? planMatmulOf<false, true>(op, launches) : planMatmulOf<false, false>(op, launches);
 }
