@@ -147,6 +147,20 @@ describe('without a card', () => {
     const missing = existsSync(cudaLibrary()) ? 'no NVIDIA driver' : 'no CUDA part'
     await expectError('native', [missing], () => device('cuda'))
     await expectError('native', [missing], () => model([4], [dense(2)], { device: 'cuda:1' }))
+    const net = model([7], [dense(3)])
+    const options = { loss: crossEntropy(), optimizer: momentum({ lr: 0.05 }), batchSize: 8 }
+    await expectError('native', [missing], () => net.fit(data([7]), { ...options, device: 'cuda' }))
+    expect((await net.fit(data([7]), options)).epochs).toHaveLength(1)
+  })
+
+  it('trains a model where it is, and says so', async () => {
+    const net = model([7], [dense(3)])
+    const options = { loss: crossEntropy(), optimizer: momentum({ lr: 0.05 }), batchSize: 8 }
+    await expectError('argument', ['the device of model, cpu, but received ref', "{ device: 'ref' }"], () =>
+      net.fit(data([7]), { ...options, device: 'ref' }),
+    )
+    expect((await net.fit(data([7]), { ...options, device: 'cpu' })).epochs).toHaveLength(1)
+    expect((await net.fit(data([7]), { ...options, device: net.device })).epochs).toHaveLength(1)
   })
 
   it('refuses a library that is none', async () => {
