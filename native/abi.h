@@ -235,8 +235,9 @@ GL_INLINE void report(const Op &op, Fault fault, int64_t row, int64_t got, int64
 
 // ---- What a backend fills
 
-// cuda: a step is launched as one graph; or its launches one by one; or both, and their bits are compared.
-enum class GraphMode : int32_t { on, off, check };
+// cuda: steps are launched as graphs of merged launches; or the launches of each op one by one; or both, and their bits are
+// compared; or as graphs of those launches, unmerged.
+enum class GraphMode : int32_t { on, off, check, unmerged };
 
 struct DeviceOptions {
   int32_t threads;  // that share the work, at least 1

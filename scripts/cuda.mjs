@@ -12,7 +12,7 @@ import {
   buildForEmulator,
   emulatedLibrary,
   findNvcc,
-  nvccOptionsOf,
+  nvccOptions,
   replayProgram,
 } from './build.mjs'
 import { casePack, recordCases } from './check-native.mjs'
@@ -99,7 +99,7 @@ function compile(update) {
       command,
       [
         ...before,
-        ...nvccOptionsOf(file),
+        ...nvccOptions,
         ...['-Xptxas', '-v'],
         ...['-c', file, '-o', `build-cuda/nvcc/${basename(file)}.o`],
       ],

@@ -17,10 +17,11 @@ export interface DeviceOptions {
    */
   numerics?: 'native' | 'portable'
   /**
-   * Of a card. true (default): steps are launched as CUDA graphs, several at once. false: the same launches one by one.
-   * 'check': both, and their bits are compared; slow.
+   * Of a card. true (default): small launches of a step are merged into few, and steps are launched several at once, as CUDA
+   * graphs. false: the launches of each op one by one. 'check': both, and their bits are compared; slow. 'unmerged': as
+   * graphs of the launches of each op, to see what merging brings.
    */
-  graph?: boolean | 'check'
+  graph?: boolean | 'check' | 'unmerged'
   /** Of a card: path of the library to open instead of the one that was built; for tests on an emulated card. */
   library?: string
 }
@@ -80,8 +81,8 @@ function openCard(index: number, options: DeviceOptions): Device {
     throw expected('threads, isa and numerics for the cpu only', 'device cuda', options)
   }
   const asked = options.graph ?? true
-  if (typeof asked !== 'boolean') checkOneOf('graph', asked, ['check'] as const)
-  const graph = asked === 'check' ? 'check' : asked ? 'on' : 'off'
+  if (typeof asked !== 'boolean') checkOneOf('graph', asked, ['check', 'unmerged'] as const)
+  const graph = typeof asked === 'string' ? asked : asked ? 'on' : 'off'
   const library = options.library ?? cudaLibrary()
   if (!existsSync(library)) {
     throw new GradlineError('native', `Cannot open cuda:${index}: this build of gradline has no CUDA part`, {

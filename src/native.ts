@@ -83,7 +83,7 @@ export interface Addon {
     isa: string,
     cores?: number,
     index?: number,
-    graph?: 'on' | 'off' | 'check',
+    graph?: 'on' | 'off' | 'check' | 'unmerged',
   ): NativeDevice
   /** Devices of this machine that the library at this path can open. */
   count(library: string): number

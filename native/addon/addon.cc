@@ -71,7 +71,7 @@ const Backend &backendOf(const std::string &name) {
 
 // open(backend, threads, isa, cores = 0, index = 0, graph = 'on'): backend 'cpu', 'ref' or the path of a library;
 // threads 0 for all cores, isa '' for the best, cores 0 for those this process may use; index and graph ('on', 'off',
-// 'check') are for cuda.
+// 'check', 'unmerged') are for cuda.
 Napi::Value open(const Napi::CallbackInfo &info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const std::string name = toString(info[0], "backend");
@@ -80,8 +80,10 @@ Napi::Value open(const Napi::CallbackInfo &info) {
     const auto cores = info[3].IsUndefined() ? 0 : static_cast<int32_t>(toInteger(info[3], "cores", 0, 1024));
     const auto index = info[4].IsUndefined() ? 0 : static_cast<int32_t>(toInteger(info[4], "index", 0, 1024));
     const std::string mode = info[5].IsUndefined() ? "on" : toString(info[5], "graph");
-    if (mode != "on" && mode != "off" && mode != "check") rejectArgument("unknown graph mode \"" + mode + "\"");
-    const GraphMode graph = mode == "on" ? GraphMode::on : mode == "off" ? GraphMode::off : GraphMode::check;
+    constexpr std::string_view kModes[] = {"on", "off", "check", "unmerged"};  // in the order of GraphMode
+    const auto known = std::find(std::begin(kModes), std::end(kModes), mode);
+    if (known == std::end(kModes)) rejectArgument("unknown graph mode \"" + mode + "\"");
+    const auto graph = static_cast<GraphMode>(known - std::begin(kModes));
     auto host = Host::create(info.Env(), Device::open(backendOf(name), threads, isa, cores, index, graph));
     return NativeDevice::create(info.Env(), Environment::of(info.Env()).device, std::move(host));
   });

@@ -44,6 +44,7 @@ std::unique_ptr<Device> openCard(const DeviceOptions &options) {
   auto device = std::make_unique<Device>();
   device->index = options.index;
   device->graph = options.graph;
+  device->multiprocessors = card.multiProcessorCount;
   device->description = "cuda:" + std::to_string(options.index) + " " + card.name + ", compute capability " +
                         capability + ", " + std::to_string(card.multiProcessorCount) + " multiprocessors";
   check(cudaSetDevice(options.index), "use the card");

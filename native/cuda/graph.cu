@@ -15,7 +15,8 @@ constexpr size_t kMostNodes = 4096;      // of a graph of several steps
 constexpr double kLongestLaunch = 0.02;  // seconds; a stop waits for what was launched
 constexpr double kLongestRun = 0.02;     // seconds after which others get their turn
 constexpr size_t kRingBytes = size_t{8} << 20;
-constexpr uint64_t kMostSlots = 64;  // two launches of the longest graph: one runs while the other is fetched
+// Two launches of the longest graph, or of a whole program: one runs while the other is fetched.
+constexpr uint64_t kMostSlots = 64, kMostSlotsOfWhole = 2048;
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -64,13 +65,44 @@ Executable::Executable(Device &device, Op *ops, uint32_t count, Numerics numeric
       tables_.push_back({op.segments, op.segmentCount, end});
       end += aligned(static_cast<size_t>(op.segmentCount) * sizeof(SegmentRecord));
     }
-    const Launches launches = planOf(op);
-    scratchBytes_ = std::max(scratchBytes_, launches.workspaceBytes);
-    std::string text;
-    for (const Launch &launch : launches.list) text += (text.empty() ? "" : " + ") + cuda::describe(launch);
-    plans_.push_back(text.empty() ? "nothing to do" : text);
+    scratchBytes_ = std::max(scratchBytes_, planOf(op).workspaceBytes);
   }
-  scratchAt_ = end;
+  const std::vector<Placed> launches = placed(nullptr);
+  const Merged merged = merge(launches, nullptr, device_.multiprocessors);
+  isWhole_ = merged.isWhole && device_.graph != GraphMode::unmerged;
+  tableAt_ = end;
+  scratchAt_ = end + aligned(merged.table.size());
+  describeOps(launches, merged);
+}
+
+// What becomes of each op, for people: its launches, and the nodes of the graph in which they are.
+void Executable::describeOps(const std::vector<Placed> &launches, const Merged &merged) {
+  plans_.resize(count_);
+  for (uint32_t i = 0; i < count_; i++) {
+    size_t first = merged.nodes.size(), last = 0;
+    for (size_t k = 0; k < launches.size(); k++) {
+      if (launches[k].op != &ops_[i]) continue;
+      plans_[i] += (plans_[i].empty() ? "" : " + ") + cuda::describe(launches[k].launch);
+      first = std::min(first, merged.nodeOf[k]);
+      last = merged.nodeOf[k];
+    }
+    const std::string at = std::to_string(first + 1) + (first == last ? "" : "-" + std::to_string(last + 1));
+    plans_[i] += plans_[i].empty() ? "nothing to do" : " (node " + at + "/" + std::to_string(merged.nodes.size()) + ")";
+  }
+}
+
+// The launches of a step, in order.
+std::vector<Placed> Executable::placed(const void *metrics) const {
+  std::vector<Placed> all;
+  const auto append = [&](const Launches &launches, const Op *op) {
+    for (const Launch &launch : launches.list) all.push_back({launch, op, launches.workspaceBytes > 0});
+  };
+  for (uint32_t i = 0; i < count_; i++) append(planOf(ops_[i]), &ops_[i]);
+  Launches end;
+  end.status = status_;
+  planEndOfStep(end, metrics, ring_.get(), static_cast<int64_t>(slotBytes_ / 4), static_cast<int64_t>(slots_));
+  append(end, nullptr);
+  return all;
 }
 
 Launches Executable::planOf(const Op &op) const {
@@ -100,46 +132,50 @@ void Executable::bind(void *workspace, const void *metrics, size_t metricBytes) 
                           cudaMemcpyHostToDevice, stream),
           "copy the segments of a program");
   }
+  for (uint32_t i = 0; i < count_; i++) ops_[i].workspace = memory_ + scratchAt_;
   metricBytes_ = metricBytes;
   slotBytes_ = (metricBytes + 3) / 4 * 4;
-  slots_ = std::clamp<uint64_t>(slotBytes_ ? kRingBytes / slotBytes_ : kMostSlots, 2, kMostSlots);
+  slots_ = std::clamp<uint64_t>(slotBytes_ ? kRingBytes / slotBytes_ : kMostSlotsOfWhole, 2,
+                                isWhole_ ? kMostSlotsOfWhole : kMostSlots);
   check(cudaHostAlloc(ring_.out(), std::max<size_t>(slotBytes_ * slots_, 4), cudaHostAllocDefault),
         "allocate pinned memory for metrics");
   check(cudaHostAlloc(statusCopy_.out(), sizeof(DeviceStatus), cudaHostAllocDefault), "allocate pinned memory");
   for (Event &event : reached_) check(cudaEventCreateWithFlags(event.out(), cudaEventDisableTiming), "create an event");
 
+  const std::vector<Placed> launches = placed(metrics);
+  for (const Placed &each : launches) launches_.push_back(each.launch);
   for (uint32_t i = 0; i < count_; i++) {
-    Op &op = ops_[i];
-    op.workspace = memory_ + scratchAt_;
-    const Launches launches = planOf(op);
-    launches_.insert(launches_.end(), launches.list.begin(), launches.list.end());
-    launchEnds_.push_back(launches_.size());
+    const Op &op = ops_[i];
+    launchEnds_.push_back(static_cast<size_t>(std::count_if(
+        launches.begin(), launches.end(), [&](const Placed &each) { return each.op && each.op <= &op; })));
     for (int k = 0; k < op.outputs; k++) {
       char *begin = op.out[k].as<char>();
       written_.push_back({begin, begin + bytesOf(op.out[k])});
     }
   }
-  Launches end;
-  end.status = status_;
-  planEndOfStep(end, metrics, ring_.get(), static_cast<int64_t>(slotBytes_ / 4), static_cast<int64_t>(slots_));
-  launches_.insert(launches_.end(), end.list.begin(), end.list.end());
-  for (const Launch &launch : launches_) {
-    usesBlas_ |= launch.work == Work::gemm;
-    if (launch.work != Work::kernel) continue;
-    // The driver loads a kernel when it is first asked for, which is better done before a capture than in one.
-    cudaFuncAttributes attributes;
-    check(cudaFuncGetAttributes(&attributes, launch.function), "load a kernel onto the card");
+  const Merged merged = merge(launches, memory_ + tableAt_, device_.multiprocessors);
+  nodes_ = device_.graph == GraphMode::unmerged ? launches_ : merged.nodes;
+  check(cudaMemcpyAsync(memory_ + tableAt_, merged.table.data(), merged.table.size(), cudaMemcpyHostToDevice, stream),
+        "copy the stages of a program");
+  for (const std::vector<Launch> *list : {&launches_, &nodes_}) {
+    for (const Launch &launch : *list) {
+      usesBlas_ |= launch.work == Work::gemm;
+      if (launch.work != Work::kernel) continue;
+      // The driver loads a kernel when it is first asked for, which is better done before a capture than in one.
+      cudaFuncAttributes attributes;
+      check(cudaFuncGetAttributes(&attributes, launch.function), "load a kernel onto the card");
+    }
   }
 
   std::sort(written_.begin(), written_.end(), [](const Range &a, const Range &b) { return a.begin < b.begin; });
-  std::vector<Range> merged;
+  std::vector<Range> joined;
   for (const Range &range : written_) {
-    if (!merged.empty() && range.begin <= merged.back().end)
-      merged.back().end = std::max(merged.back().end, range.end);
+    if (!joined.empty() && range.begin <= joined.back().end)
+      joined.back().end = std::max(joined.back().end, range.end);
     else
-      merged.push_back(range);
+      joined.push_back(range);
   }
-  written_ = merged;
+  written_ = joined;
 }
 
 void Executable::launchOne(const Launch &launch) const {
@@ -153,19 +189,28 @@ void Executable::launchOne(const Launch &launch) const {
   }
   void *arguments[] = {const_cast<unsigned char *>(launch.argument)};
   const dim3 grid(launch.grid[0], launch.grid[1], launch.grid[2]), block(launch.threads, 1, 1);
-  const cudaError_t error = cudaLaunchKernel(launch.function, grid, block, arguments, launch.sharedBytes, stream);
+  const auto put = launch.together ? cudaLaunchCooperativeKernel : cudaLaunchKernel;
+  const cudaError_t error = put(launch.function, grid, block, arguments, launch.sharedBytes, stream);
   if (error != cudaSuccess) check(error, ("launch " + cuda::describe(launch)).c_str());
 }
 
-// Puts the launches of so many steps into the stream, one by one.
-void Executable::launchSteps(uint64_t steps) {
+// Puts so many steps into the stream, one by one.
+void Executable::launchAll(const std::vector<Launch> &launches, uint64_t steps) {
   for (uint64_t i = 0; i < steps; i++) {
-    for (const Launch &launch : launches_) launchOne(launch);
+    for (const Launch &launch : launches) launchOne(launch);
   }
 }
 
-// The same as one launch. The graph is made when a number of steps is first asked for: many programs run only once.
+// The same as one launch.
 void Executable::launchGraph(uint64_t steps) {
+  if (!isWhole_) return launchCaptured(steps);
+  Launch whole = nodes_[0];
+  setSteps(whole, static_cast<uint32_t>(steps));
+  launchOne(whole);
+}
+
+// The graph is made when a number of steps is first asked for: many programs run only once.
+void Executable::launchCaptured(uint64_t steps) {
   const cudaStream_t stream = device_.stream.get();
   auto known = std::find_if(captured_.begin(), captured_.end(), [&](const Captured &c) { return c.steps == steps; });
   if (known == captured_.end()) {
@@ -173,7 +218,7 @@ void Executable::launchGraph(uint64_t steps) {
     Captured captured = {steps, {}};
     check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "begin a graph");
     try {
-      launchSteps(steps);
+      launchAll(nodes_, steps);
     } catch (...) {
       Graph partial;  // the stream must leave the capture whatever happened in it
       (void)cudaStreamEndCapture(stream, partial.out());
@@ -218,7 +263,7 @@ void Executable::recall(const std::vector<char> &content) {
 // The launches one by one, then from the same state as a graph; the bits must be equal.
 void Executable::launchBoth(uint64_t steps) {
   const std::vector<char> before = remember();
-  launchSteps(steps);
+  launchAll(launches_, steps);
   const std::vector<char> plain = remember();
   recall(before);
   launchGraph(steps);
@@ -232,9 +277,11 @@ void Executable::launchBoth(uint64_t steps) {
 
 // As many as a launch may take: unbounded would make a stop wait and, for large programs, graphs too large to keep.
 uint64_t Executable::stepsPerLaunch(uint64_t left) const {
+  const double inTime = secondsPerStep_ > 0 ? kLongestLaunch / secondsPerStep_ : 1;
+  if (isWhole_) return std::max<uint64_t>(1, std::min({left, slots_ / 2, static_cast<uint64_t>(inTime)}));
   for (const uint64_t steps : kStepsPerGraph) {
-    if (steps > left || 2 * steps > slots_ || steps * launches_.size() > kMostNodes) continue;
-    if (secondsPerStep_ > 0 && static_cast<double>(steps) * secondsPerStep_ <= kLongestLaunch) return steps;
+    if (steps > left || 2 * steps > slots_ || steps * nodes_.size() > kMostNodes) continue;
+    if (static_cast<double>(steps) <= inTime) return steps;
   }
   return 1;
 }
@@ -269,8 +316,8 @@ uint64_t Executable::run(uint64_t steps, void *results, StopSign sign, RunStatus
     const uint64_t next = stepsPerLaunch(steps - launched);
     while (flights.size() - landed == kInFlight || launched + next - fetched > slots_) land();
     const double since = now();
-    if (device_.graph == GraphMode::on) launchGraph(next);
-    if (device_.graph == GraphMode::off) launchSteps(next);
+    if (device_.graph == GraphMode::on || device_.graph == GraphMode::unmerged) launchGraph(next);
+    if (device_.graph == GraphMode::off) launchAll(launches_, next);
     if (device_.graph == GraphMode::check) launchBoth(next);
     check(cudaEventRecord(reached_[flights.size() % kInFlight].get(), device_.stream.get()), "record an event");
     launched += next;

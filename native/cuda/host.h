@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "launch.h"
+#include "merge.h"
 
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
@@ -51,6 +51,7 @@ struct Device {
   int index = 0;
   GraphMode graph = GraphMode::on;
   std::string description;
+  int multiprocessors = 1;
   Stream stream;  // all work of the device, so that nothing has to wait for anything but on the host
   const GlBlas *blas = nullptr;
   void *blasHandle = nullptr;
@@ -76,9 +77,12 @@ class Executable {
     char *begin, *end;
   };
   Launches planOf(const Op &op) const;
+  std::vector<Placed> placed(const void *metrics) const;
+  void describeOps(const std::vector<Placed> &launches, const Merged &merged);
   void launchOne(const Launch &launch) const;
-  void launchSteps(uint64_t steps);
+  void launchAll(const std::vector<Launch> &launches, uint64_t steps);
   void launchGraph(uint64_t steps);
+  void launchCaptured(uint64_t steps);
   void launchBoth(uint64_t steps);
   std::vector<char> remember();
   void recall(const std::vector<char> &content);
@@ -90,19 +94,22 @@ class Executable {
   Op *const ops_;
   const uint32_t count_;
   std::vector<std::string> plans_;  // by op, for people
-  // The workspace: DeviceStatus, the segment table of each region, and what one op after the other uses.
+  // The workspace: DeviceStatus, the segment table of each region, those of sequences, and what one op after the other
+  // uses.
   struct Table {
     const SegmentRecord *from;
     int32_t count;
     size_t at;
   };
   std::vector<Table> tables_;
-  size_t scratchAt_ = 0, scratchBytes_ = 0;
+  size_t tableAt_ = 0, scratchAt_ = 0, scratchBytes_ = 0;  // `table` of Merged; what ops use
   char *memory_ = nullptr;
   DeviceStatus *status_ = nullptr;  // on the card
 
   std::vector<Launch> launches_;    // of a step, its end included
   std::vector<size_t> launchEnds_;  // by op
+  std::vector<Launch> nodes_;       // the same, merged
+  bool isWhole_ = false;            // into one that makes any number of steps
   std::vector<Range> written_;      // what a step may change, sorted and merged
   bool usesBlas_ = false;
   size_t metricBytes_ = 0, slotBytes_ = 0;

@@ -63,6 +63,9 @@ bool planAverageWeights(const Op &, Launches &);
 // rules.cu
 bool planUpdateRule(const Op &, Launches &);
 
+// Most kernels: threads of a block, neighbours that a thread takes.
+constexpr int kBlock = 256, kPerThread = 4, kPerBlock = kBlock * kPerThread;
+
 GL_INLINE int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 GL_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 GL_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
