@@ -3,9 +3,10 @@
 // native/replay on the same library.
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { type Device, type DeviceOptions, device, devices } from '../../src/device.js'
 import {
+  adam,
   assign,
   batchNorm,
   conv2d,
@@ -25,6 +26,7 @@ import {
   variable,
 } from '../../src/index.js'
 import { cudaLibrary } from '../../src/native.js'
+import { Program } from '../../src/program.js'
 import { expectError, fingerprintOf, numbers } from '../api/help.js'
 
 const library = fileURLToPath(new URL('../../build-cuda/libgradline_cuda_emulated.so', import.meta.url))
@@ -87,6 +89,41 @@ describe.skipIf(!existsSync(library)).each(Object.entries(networks))('%s on the 
     expect(await print(true)).toBe(graph)
     expect(await print(false)).toBe(graph)
     expect(await print('check')).toBe(graph)
+  })
+})
+
+// What program.print() says of the training step of a network that learns from bytes, and what it has learned.
+async function trainedStep(shape: number[], layers: Layer[], batchSize: number, graph: DeviceOptions['graph']) {
+  const net = model(shape, layers, { seed: 3, device: card(graph) })
+  const size = shape.reduce((a, b) => a * b)
+  const count = 4 * batchSize
+  const inputs = Uint8Array.from({ length: count * size }, (_, i) => (i * i) % 251)
+  const labels = Int32Array.from({ length: count }, (_, i) => i % 3)
+  const running = vi.spyOn(Program.prototype, 'runMany')
+  await net.fit(dataset(inputs, labels, { shape: [count, ...shape] }), {
+    loss: crossEntropy(),
+    optimizer: adam(),
+    batchSize,
+  })
+  const programs = running.mock.contexts as Program[]
+  running.mockRestore()
+  const step = programs.find(({ name }) => name.includes('train'))?.print() ?? ''
+  const nodes = [...step.matchAll(/\(node [\d-]+\/(\d+)\)/g)].map(([, all]) => Number(all))
+  return { nodes, fingerprint: await fingerprintOf(net) }
+}
+
+describe.skipIf(!existsSync(library)).each([
+  ['an MLP 784-128-10 in batches of 128, shared by several blocks', [784], [128, 10], 128, 1],
+  ['an MLP 4-32-16-4, left to one block', [4], [32, 16, 4], 16, 1],
+] as const)('a step of %s', (_, shape, widths, batch, most) => {
+  const layers = () => widths.flatMap((units, i) => (i < widths.length - 1 ? [dense(units), relu()] : [dense(units)]))
+  it(`has at most ${most} nodes, and the bits of its launches`, async () => {
+    const merged = await trainedStep([...shape], layers(), batch, true)
+    expect(merged.nodes.length).toBeGreaterThan(16) // an op each
+    for (const nodes of merged.nodes) expect(nodes).toBeLessThanOrEqual(most)
+    for (const graph of ['check', 'unmerged', false] as const) {
+      expect((await trainedStep([...shape], layers(), batch, graph)).fingerprint, `${graph}`).toBe(merged.fingerprint)
+    }
   })
 })
 

@@ -23,6 +23,7 @@ struct Setup {
   int32_t label = 0;        // of the first row
   uint64_t stopAfter = ~0;  // times that the sign of a stop is looked at
   bool profile = false;
+  bool wide = false;  // so large a stage that several blocks share the program
 };
 
 struct Outcome {
@@ -81,6 +82,8 @@ class Session {
     add(OpCode::matmul, {input, dlogits}, {g}, {1, 0});
     add(OpCode::prepareUpdate, {step, g}, {step}, {1.5, 0, 0, 0});
     add(OpCode::adamUpdate, {weights_, m, v, g, step}, {weights_, m, v}, {0, 0.9, 0.999, 1e-8});
+    constexpr int64_t kMany = 20 * 1024;
+    if (setup_.wide) add(OpCode::randomUniform, {step}, {value({kMany})}, {0, 1, 0});
     if (failed()) return false;
     // Compiled without addresses, as the core does it.
     std::vector<Op> bound = ops_;
@@ -214,15 +217,22 @@ void expectNothingLeft(const char *name) {
 void testModes() {
   const char *name = "graph modes";
   const Outcome graph = play({GraphMode::on, 150});
+  Setup wide = {GraphMode::on, 150};
+  wide.wide = true;
+  for (const int multiprocessors : {1, 2, 3, 4}) {
+    trouble().multiprocessors = multiprocessors;
+    expect(name, play(wide) == graph, "other bits on " + std::to_string(multiprocessors) + " multiprocessors");
+  }
+  trouble() = {};
   expect(name, graph.error.empty() && graph.completed == 150, "a run of 150 steps ends with: " + graph.error);
   expect(name, graph.losses.front() > 2 * graph.losses.back(), "the loss does not fall");
-  for (const GraphMode mode : {GraphMode::off, GraphMode::check, GraphMode::on})
+  for (const GraphMode mode : {GraphMode::off, GraphMode::check, GraphMode::on, GraphMode::unmerged})
     expect(name, play({mode, 150}) == graph, "other bits in mode " + std::to_string(static_cast<int>(mode)));
   for (const emulator::Order order : {emulator::Order::reverse, emulator::Order::random, emulator::Order::forward}) {
     emulator::setOrder(order, 5);
     expect(name, play({GraphMode::on, 150}) == graph, "other bits when threads run in another order");
   }
-  expectText(name, graph.plans[3], "ShortRows<AddUp> 1x256");
+  expectText(name, graph.plans[3], "ShortRows<AddUp> 1x256 (node 1/1)");
   const Outcome profiled = play({GraphMode::on, 3, 0, ~uint64_t{0}, true});
   for (const double seconds : profiled.seconds) expect(name, seconds >= 0, "an op has no time");
   Setup stopping = {GraphMode::on, 1000};
@@ -235,7 +245,7 @@ void testModes() {
 
 void testFaults() {
   const char *name = "a fault in a run";
-  for (const GraphMode mode : {GraphMode::on, GraphMode::off, GraphMode::check}) {
+  for (const GraphMode mode : {GraphMode::on, GraphMode::off, GraphMode::check, GraphMode::unmerged}) {
     {
       Session session({mode});
       session.load();
@@ -352,8 +362,8 @@ void testRefusals() {
 // caller is told, or nothing was lost.
 void testInjection() {
   const char *name = "a call that fails";
-  for (const GraphMode mode : {GraphMode::on, GraphMode::off, GraphMode::check}) {
-    const Setup setup = {mode, 3, 0, ~uint64_t{0}, mode == GraphMode::on};
+  for (const GraphMode mode : {GraphMode::on, GraphMode::off, GraphMode::check, GraphMode::unmerged}) {
+    const Setup setup = {mode, 3, 0, ~uint64_t{0}, mode == GraphMode::on, mode == GraphMode::check};
     const uint64_t before = emulator::calls();
     const Outcome clean = play(setup);
     const uint64_t calls = emulator::calls() - before;

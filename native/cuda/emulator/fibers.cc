@@ -79,9 +79,13 @@ Machine &machine() {
 }
 
 #if defined(__SANITIZE_ADDRESS__)
+// The frames in which a fiber ended for good are never left, and a stack is taken for clean by who begins on it.
+constexpr size_t kLastFrames = 4 << 10;
+void clean(char *stack) { __asan_unpoison_memory_region(stack + kStack - kLastFrames, kLastFrames); }
 void leave(void **fake, const void *stack, size_t bytes) { __sanitizer_start_switch_fiber(fake, stack, bytes); }
 void arrive(void *fake, const void **stack, size_t *bytes) { __sanitizer_finish_switch_fiber(fake, stack, bytes); }
 #else
+void clean(char *) {}
 void leave(void **, const void *, size_t) {}
 void arrive(void *, const void **, size_t *) {}
 #endif
@@ -118,6 +122,7 @@ void resume(uint32_t fiber) {
 void prepare(uint32_t fiber, uint32_t block) {
   Machine &m = machine();
   const uint32_t *grid = m.launch->grid;
+  clean(m.stacks.get() + fiber * kStack);
   m.fibers[fiber] = {freshStack(m.stacks.get() + fiber * kStack, kStack, &enter), State::ready, 0,
                      {block % grid[0], block / grid[0] % grid[1], block / grid[0] / grid[1]}};
 }

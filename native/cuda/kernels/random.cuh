@@ -104,7 +104,10 @@ struct SampleRows {
     // A 32-bit number maps to [0, samples) by the upper half of their product (Lemire 2019, without the rejection).
     if (shuffle == 2) {
       const Philox4 bits = randomBlock(state.seed, state.step, 0, Purpose::choice, element / 4);
-      row = (bits.v[element % 4] * samples) >> 32;
+      uint32_t chosen = bits.v[0];  // by comparisons: an array with an index would have to lie in memory
+      GPU_UNROLL
+      for (uint32_t k = 1; k < 4; k++) chosen = element % 4 == k ? bits.v[k] : chosen;
+      row = (chosen * samples) >> 32;
     }
     rows[i] = static_cast<int32_t>(row);
   }
