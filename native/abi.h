@@ -235,8 +235,8 @@ GL_INLINE void report(const Op &op, Fault fault, int64_t row, int64_t got, int64
 
 // ---- What a backend fills
 
-// cuda: steps are launched as graphs of merged launches; or the launches of each op one by one; or both, and their bits are
-// compared; or as graphs of those launches, unmerged.
+// cuda: steps are launched as graphs of merged launches; or the launches of each op one by one; or both, and their bits
+// are compared; or as graphs of those launches, unmerged.
 enum class GraphMode : int32_t { on, off, check, unmerged };
 
 struct DeviceOptions {

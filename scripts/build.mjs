@@ -83,7 +83,17 @@ export const architectures = ['sm_80', 'sm_90a']
 export const nvccOptions = [
   // No product is contracted into a sum but where the source says fmaf: a kernel has the same bits in every file that it is
   // compiled in, and double arithmetic those of the CPU.
-  ...['-std=c++17', '-O3', '-fmad=false', '-Werror', 'all-warnings', '-Xcompiler', '-Wall,-Wextra,-Werror', '-I', 'native'],
+  ...[
+    '-std=c++17',
+    '-O3',
+    '-fmad=false',
+    '-Werror',
+    'all-warnings',
+    '-Xcompiler',
+    '-Wall,-Wextra,-Werror',
+    '-I',
+    'native',
+  ],
   ...[
     ...architectures.map((sm) => `arch=${sm.replace('sm', 'compute')},code=${sm}`),
     'arch=compute_90,code=compute_90',

@@ -22,11 +22,16 @@ export interface DeviceOptions {
    * graphs of the launches of each op, to see what merging brings.
    */
   graph?: boolean | 'check' | 'unmerged'
+  /**
+   * Of a card: devices of different lanes work at the same time, each with memory, a stream and a thread of its own. For
+   * networks too small to fill a card: one for each lane, and their fit() awaited together. Default 0.
+   */
+  lane?: number
   /** Of a card: path of the library to open instead of the one that was built; for tests on an emulated card. */
   library?: string
 }
 
-const optionNames = ['threads', 'isa', 'numerics', 'graph', 'library'] as const
+const optionNames = ['threads', 'isa', 'numerics', 'graph', 'lane', 'library'] as const
 
 export class Device {
   /** 'cpu', 'ref', or 'cuda:0' and so on. */
@@ -70,8 +75,8 @@ export function device(name: string | Device = 'cpu', options: DeviceOptions = {
   const numerics = checkOneOf('numerics', options.numerics ?? 'native', ['native', 'portable'] as const)
   if (numerics === 'portable' && name !== 'cpu') throw expected("the device 'cpu'", 'numerics portable', name)
   const kernels = numerics === 'portable' ? numerics : isa
-  if (options.graph !== undefined || options.library !== undefined) {
-    throw expected('graph and library for cuda devices only', `device ${name}`, options)
+  if (options.graph !== undefined || options.lane !== undefined || options.library !== undefined) {
+    throw expected('graph, lane and library for cuda devices only', `device ${name}`, options)
   }
   return openOnce(`${name}/${threads}/${kernels}`, name, () => addon().open(name, threads, kernels))
 }
@@ -83,6 +88,7 @@ function openCard(index: number, options: DeviceOptions): Device {
   const asked = options.graph ?? true
   if (typeof asked !== 'boolean') checkOneOf('graph', asked, ['check', 'unmerged'] as const)
   const graph = typeof asked === 'string' ? asked : asked ? 'on' : 'off'
+  const lane = checkInteger('lane', options.lane ?? 0, { min: 0, max: 1023 })
   const library = options.library ?? cudaLibrary()
   if (!existsSync(library)) {
     throw new GradlineError('native', `Cannot open cuda:${index}: this build of gradline has no CUDA part`, {
@@ -90,7 +96,7 @@ function openCard(index: number, options: DeviceOptions): Device {
       fix: 'Use device "cpu", install @gradline/cuda-linux-x64, or run `npm run build -- cuda` in a clone where nvcc is installed',
     })
   }
-  return openOnce(`cuda:${index}/${graph}/${library}`, `cuda:${index}`, () =>
+  return openOnce(`cuda:${index}/${graph}/${lane}/${library}`, `cuda:${index}`, () =>
     addon().open(library, 0, '', 0, index, graph),
   )
 }

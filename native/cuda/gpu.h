@@ -68,7 +68,8 @@ GPU_DEVICE void becomeBlock(int x, int y, int z) {
 }
 GPU_DEVICE int blockOfCard() { return static_cast<int>(blockIdx.x); }
 
-// A barrier of all blocks of a launch, which must be on the card at once. What a block wrote before it, all read after it.
+// A barrier of all blocks of a launch, which must be on the card at once. What a block wrote before it, all read after
+// it.
 GPU_DEVICE void gridBarrier(Meeting *meeting, int blocks) {
   __syncthreads();
   if (threadIdx.x == 0) {

@@ -1,6 +1,7 @@
 // What the two files of the host code share: a device of the backend table (backend.cu) and its executables (graph.cu),
 // errors and handles of the CUDA runtime. Under g++ the runtime is the emulated one. Kernels know nothing of this.
 #pragma once
+#include <atomic>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -47,7 +48,15 @@ using GraphExec = Owned<cudaGraphExec_t, cudaGraphExecDestroy>;
 using DeviceMemory = Owned<void *, cudaFree>;
 using PinnedMemory = Owned<void *, cudaFreeHost>;
 
+// Open in this process. One waits for its card by asking again and again; several of them leave the cores to others.
+inline std::atomic<int> devicesOpen{0};
+
 struct Device {
+  Device() { devicesOpen++; }
+  ~Device() { devicesOpen--; }
+  Device(const Device &) = delete;
+  Device &operator=(const Device &) = delete;
+
   int index = 0;
   GraphMode graph = GraphMode::on;
   std::string description;

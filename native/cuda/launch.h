@@ -44,7 +44,7 @@ struct Launch {
   uint32_t threads;      // of a block, in one dimension
   uint32_t sharedBytes;  // dynamic shared memory
   Guard guard;
-  bool together;         // its blocks wait for each other, so all of them must fit onto the card at once
+  bool together;  // its blocks wait for each other, so all of them must fit onto the card at once
   uint32_t argumentBytes;
   alignas(16) unsigned char argument[kMaxArgument];
 };
@@ -97,11 +97,11 @@ void planEndOfStep(Launches &launches, const void *metrics, void *ring, int64_t 
 
 // A launch within a sequence: a block of the card makes its blocks one after the other.
 struct Stage {
-  int32_t kernel;    // place in the list of sequence.cu
-  uint32_t argument; // words from the begin of the table to its argument
+  int32_t kernel;     // place in the list of sequence.cu
+  uint32_t argument;  // words from the begin of the table to its argument
   uint32_t grid[3];
-  bool lone;  // it has one block, made by the first block of the sequence, in order with other lone stages
-  bool waits; // not before all blocks of the card have done what stands before it
+  bool lone;   // it has one block, made by the first block of the sequence, in order with other lone stages
+  bool waits;  // not before all blocks of the card have done what stands before it
 };
 // In device memory, zeroed once: where the blocks of a sequence wait for each other.
 struct Meeting {

@@ -1,8 +1,8 @@
 // See merge.h. A barrier of all blocks costs about what a node of a graph does, so most of what is won is the barriers
 // that are left out: between stages that share no memory, and between stages of one block.
-#include "merge.h"
-
 #include <algorithm>
+
+#include "merge.h"
 
 namespace gradline::cuda {
 namespace {
@@ -93,8 +93,7 @@ Merged merge(const std::vector<Placed> &launches, char *memory, int multiprocess
   std::vector<Step> run;
   size_t bytes = 0;
   const auto end = [&] {
-    for (const Step &step : run)
-      merged.nodeOf[static_cast<size_t>(step.from - launches.data())] = merged.nodes.size();
+    for (const Step &step : run) merged.nodeOf[static_cast<size_t>(step.from - launches.data())] = merged.nodes.size();
     if (run.size() == 1) merged.nodes.push_back(run[0].from->launch);
     if (run.size() > 1) append(merged, run, memory, multiprocessors, merged.isWhole = run.size() == launches.size());
     run.clear();

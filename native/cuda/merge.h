@@ -1,5 +1,6 @@
-// Which launches of a step become one: runs of small launches are merged into sequences (kernels/sequence.cu), so that a
-// step has few nodes and a small program one. It follows from shapes; only how many blocks share the work is the card's.
+// Which launches of a step become one: runs of small launches are merged into sequences (kernels/sequence.cu), so that
+// a step has few nodes and a small program one. It follows from shapes; only how many blocks share the work is the
+// card's.
 #pragma once
 #include "launch.h"
 

@@ -39,7 +39,8 @@ struct BlocksTalk {
     if (block() == 1) y[1] = y[0] + 1.0f;
   }
 };
-// Blocks that are on the card at once exchange what they wrote, over a barrier of the grid that all of them reach or not.
+// Blocks that are on the card at once exchange what they wrote, over a barrier of the grid that all of them reach or
+// not.
 enum class Meets { all, none, some };
 template <Meets meets>
 struct BlocksExchange {
@@ -132,7 +133,8 @@ void testDetector() {
   const Global<float> both = global<float>(z, 512);
   expect("blocks that wait for each other", BlocksExchange<Meets::all>{both}, 2, "", true);
   expect("blocks that do not wait", BlocksExchange<Meets::none>{both}, 2, "race", true);
-  expect("a barrier of the grid that a block misses", BlocksExchange<Meets::some>{both}, 2, "grid is not reached", true);
+  expect("a barrier of the grid that a block misses", BlocksExchange<Meets::some>{both}, 2, "grid is not reached",
+         true);
   expect("a barrier of a grid that runs block by block", BlocksExchange<Meets::all>{both}, 2, "blocks run alone");
   emulator::release(z);
   expect("a read beyond the end", ReadsTooFar{in, out}, 1, "read out of bounds");

@@ -165,6 +165,23 @@ describe.skipIf(!existsSync(library))('the emulated card', () => {
     expect(profile.rows[0]?.plan).toContain('Unary<scale> 1x256')
   })
 
+  it('trains networks of several lanes at once, each to the bits it has alone', async () => {
+    const { layers } = networks['an MLP with batch norm'] as Network
+    const net = (seed: number, lane: number) =>
+      model([7], layers(), { seed, device: device('cuda', { library, lane }) })
+    const options = { loss: crossEntropy(), optimizer: momentum({ lr: 0.05 }), batchSize: 8, epochs: 3 }
+    const alone: string[] = []
+    for (const seed of [1, 2, 3]) {
+      const one = net(seed, 0)
+      await one.fit(data([7]), options)
+      alone.push(await fingerprintOf(one))
+    }
+    const together = [1, 2, 3].map((seed) => net(seed, seed))
+    expect(new Set(together.map((one) => one.device)).size).toBe(3)
+    await Promise.all(together.map((one) => one.fit(data([7]), { ...options, optimizer: momentum({ lr: 0.05 }) })))
+    expect(await Promise.all(together.map(fingerprintOf))).toEqual(alone)
+  })
+
   it('predicts, and says which card it is', async () => {
     const net = model([7], [dense(5), dropout(0.5)], { device: card() })
     expect(await net.predict(numbers(7))).toBeDefined()
@@ -176,6 +193,8 @@ describe('without a card', () => {
   it('takes only options of its own', async () => {
     await expectError('argument', ['threads'], () => device('cuda', { library, threads: 2 }))
     await expectError('argument', ['graph'], () => device('cpu', { graph: false }))
+    await expectError('argument', ['lane'], () => device('cpu', { lane: 1 }))
+    await expectError('argument', ['lane'], () => device('cuda', { library, lane: -1 }))
     await expectError('argument', ['graph'], () => device('cuda', { library, graph: 'sometimes' as never }))
   })
 

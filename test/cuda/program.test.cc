@@ -1,6 +1,6 @@
 // Ops one after the other, as a program runs them: ten training steps of a small network against the oracle, nothing
-// but launches from one step to the next; and a step that meets a bad label, behind which nothing may change. Both launch
-// by launch and merged into a sequence, which must make the same bits with any number of blocks.
+// but launches from one step to the next; and a step that meets a bad label, behind which nothing may change. Both
+// launch by launch and merged into a sequence, which must make the same bits with any number of blocks.
 #include <cmath>
 #include <cstdio>
 #include <cstring>

@@ -123,7 +123,9 @@ void prepare(uint32_t fiber, uint32_t block) {
   Machine &m = machine();
   const uint32_t *grid = m.launch->grid;
   clean(m.stacks.get() + fiber * kStack);
-  m.fibers[fiber] = {freshStack(m.stacks.get() + fiber * kStack, kStack, &enter), State::ready, 0,
+  m.fibers[fiber] = {freshStack(m.stacks.get() + fiber * kStack, kStack, &enter),
+                     State::ready,
+                     0,
                      {block % grid[0], block / grid[0] % grid[1], block / grid[0] / grid[1]}};
 }
 

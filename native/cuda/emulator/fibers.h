@@ -1,5 +1,6 @@
-// Runs launches on the CPU: one fiber per CUDA thread, block after block, or all blocks of a launch that asks for it. Fibers switch at barriers and warp operations
-// only; the order in which they get their turn can be chosen, and no correct kernel shows which it was.
+// Runs launches on the CPU: one fiber per CUDA thread, block after block, or all blocks of a launch that asks for it.
+// Fibers switch at barriers and warp operations only; the order in which they get their turn can be chosen, and no
+// correct kernel shows which it was.
 #pragma once
 #include "../launch.h"
 #include "memory.h"

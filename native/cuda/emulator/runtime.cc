@@ -409,7 +409,7 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, void (*function)(void *), vo
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
   CARD_BEGIN(begin);
   *event = new CUevent_st;
-  (*event)->timed = flags != cudaEventDisableTiming;
+  (*event)->timed = (flags & cudaEventDisableTiming) == 0;
   card().events.insert(*event);
   return cudaSuccess;
 }

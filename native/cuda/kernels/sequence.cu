@@ -1,7 +1,7 @@
 // Many launches as one: a kernel that goes through a list of stages, each of them a launch of another kernel with its
 // grid and argument, and makes their blocks by the blocks it has. Nothing is written twice: a stage calls the run() of
-// its kernel, which cannot tell. Between stages the blocks of the sequence wait for each other, which is why all of them
-// must be on the card at once. What may be merged, and where a barrier is needed, is decided by merge.cu.
+// its kernel, which cannot tell. Between stages the blocks of the sequence wait for each other, which is why all of
+// them must be on the card at once. What may be merged, and where a barrier is needed, is decided by merge.cu.
 #define GPU_STAGES
 #include "constrain.cuh"
 #include "elementwise.cuh"
@@ -23,7 +23,17 @@ namespace gradline::cuda {
 namespace {
 
 template <class... Kernel>
-struct List {};
+struct List {
+  static constexpr int kCount = sizeof...(Kernel);
+};
+template <int place, class Kernels>
+struct At;
+template <class First, class... Rest>
+struct At<0, List<First, Rest...>> {
+  using Kernel = First;
+};
+template <int place, class First, class... Rest>
+struct At<place, List<First, Rest...>> : At<place - 1, List<Rest...>> {};
 
 // The kernels that can be stages; what is not here stays a launch of its own.
 template <bool a, bool b>
@@ -33,33 +43,34 @@ using Tile = ProductTile<Matmul<a, b>, 64, 64, 4>;
 template <OpCode code>
 using Joined = Broadcasting<Combine<code, float>>;
 
-using Kernels = List<
-    Advance, SampleRows, Gather<uint8_t, float>, Gather<float, float>, Gather<int32_t, int32_t>,  //
-    Tile<false, false>, Tile<true, false>, Tile<false, true>, Tile<true, true>,                   //
-    MergeSplits<Matmul<false, false>>, MergeSplits<Matmul<true, false>>, MergeSplits<Matmul<false, true>>,
-    MergeSplits<Matmul<true, true>>,                                                                         //
-    SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad, OneHot, RequireFinite,                                     //
-    ShortRows<AddUp>, LongRows<AddUp>, ColumnStretches<AddUp>, Scattered<AddUp>,                             //
-    ShortRows<TakeLarger>, LongRows<TakeLarger>, ColumnStretches<TakeLarger>, Scattered<TakeLarger>, Argmax,  //
-    Unary<OpCode::neg>, Unary<OpCode::abs>, Unary<OpCode::sign>, Unary<OpCode::exp>, Unary<OpCode::log>,
-    Unary<OpCode::log1p>, Unary<OpCode::erf>, Unary<OpCode::sqrt>, Unary<OpCode::scale>, Unary<OpCode::relu>,
-    Unary<OpCode::leakyRelu>, Unary<OpCode::elu>, Unary<OpCode::sigmoid>, Unary<OpCode::tanh>,  //
-    Binary<OpCode::reluGrad>, Binary<OpCode::leakyReluGrad>, Binary<OpCode::eluGrad>, Binary<OpCode::sigmoidGrad>,
-    Binary<OpCode::tanhGrad>, Binary<OpCode::add>, Binary<OpCode::sub>, Binary<OpCode::mul>, Binary<OpCode::div>,
-    Binary<OpCode::maximum>, Binary<OpCode::minimum>, Binary<OpCode::greater>, Binary<OpCode::equal>,  //
-    Joined<OpCode::add>, Joined<OpCode::sub>, Joined<OpCode::mul>, Joined<OpCode::div>, Joined<OpCode::maximum>,
-    Joined<OpCode::minimum>, Joined<OpCode::greater>, Joined<OpCode::equal>, Broadcasting<Choose>,
-    Broadcasting<Combine<OpCode::equal, int32_t>>,  //
-    Fill<float>, Fill<int32_t>, Fill<uint32_t>, Strided<uint32_t>, SwapAxes<uint32_t>, Convert<float, float>,
-    Convert<int32_t, float>, Convert<uint8_t, float>, GatherGrad,  //
-    Softmax, SoftmaxGrad, Dropout, RandomUniform, RandomNormal,    //
-    BatchNorm, ChunkStatistics, MergeStatistics, Normalize, BatchNormGrad, ChunkGradients, MergeGradients,
-    InputGradient,                                                                          //
-    MaxPool2d, MaxPool2dGrad, AvgPool2d, AvgPool2dGrad,                                     //
-    ScheduleRate, StepValue, CountGroup, AccumulateGradient, SumSquares, PrepareUpdate,     //
-    Update<Sgd>, Update<Momentum>, Update<Adagrad>, Update<Adadelta>, Update<Rmsprop>, Update<RmspropMomentum>,
-    Update<Adam>, Update<Amsgrad>, Update<Adamax>, Update<Nadam>, Update<Radam>, Update<Lion>,  //
-    MaxNorm, AverageWeights, EndOfStep>;
+using Kernels =
+    List<Advance, SampleRows, Gather<uint8_t, float>, Gather<float, float>, Gather<int32_t, int32_t>,  //
+         Tile<false, false>, Tile<true, false>, Tile<false, true>, Tile<true, true>,                   //
+         MergeSplits<Matmul<false, false>>, MergeSplits<Matmul<true, false>>, MergeSplits<Matmul<false, true>>,
+         MergeSplits<Matmul<true, true>>,                                                                          //
+         SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad, OneHot, RequireFinite,                                      //
+         ShortRows<AddUp>, LongRows<AddUp>, ColumnStretches<AddUp>, Scattered<AddUp>,                              //
+         ShortRows<TakeLarger>, LongRows<TakeLarger>, ColumnStretches<TakeLarger>, Scattered<TakeLarger>, Argmax,  //
+         Unary<OpCode::neg>, Unary<OpCode::abs>, Unary<OpCode::sign>, Unary<OpCode::exp>, Unary<OpCode::log>,
+         Unary<OpCode::log1p>, Unary<OpCode::erf>, Unary<OpCode::sqrt>, Unary<OpCode::scale>, Unary<OpCode::relu>,
+         Unary<OpCode::leakyRelu>, Unary<OpCode::elu>, Unary<OpCode::sigmoid>, Unary<OpCode::tanh>,  //
+         Binary<OpCode::reluGrad>, Binary<OpCode::leakyReluGrad>, Binary<OpCode::eluGrad>, Binary<OpCode::sigmoidGrad>,
+         Binary<OpCode::tanhGrad>, Binary<OpCode::add>, Binary<OpCode::sub>, Binary<OpCode::mul>, Binary<OpCode::div>,
+         Binary<OpCode::maximum>, Binary<OpCode::minimum>, Binary<OpCode::weightedSum>, Binary<OpCode::greater>,
+         Binary<OpCode::equal>,  //
+         Joined<OpCode::add>, Joined<OpCode::sub>, Joined<OpCode::mul>, Joined<OpCode::div>, Joined<OpCode::maximum>,
+         Joined<OpCode::minimum>, Joined<OpCode::weightedSum>, Joined<OpCode::greater>, Joined<OpCode::equal>,
+         Broadcasting<Choose>, Broadcasting<Combine<OpCode::equal, int32_t>>,  //
+         Fill<float>, Fill<int32_t>, Fill<uint32_t>, Strided<uint32_t>, SwapAxes<uint32_t>, Convert<float, float>,
+         Convert<int32_t, float>, Convert<uint8_t, float>, GatherGrad,  //
+         Softmax, SoftmaxGrad, Dropout, RandomUniform, RandomNormal,    //
+         BatchNorm, ChunkStatistics, MergeStatistics, Normalize, BatchNormGrad, ChunkGradients, MergeGradients,
+         InputGradient,                                                                       //
+         MaxPool2d, MaxPool2dGrad, AvgPool2d, AvgPool2dGrad,                                  //
+         ScheduleRate, StepValue, CountGroup, AccumulateGradient, SumSquares, PrepareUpdate,  //
+         Update<Sgd>, Update<Momentum>, Update<Adagrad>, Update<Adadelta>, Update<Rmsprop>, Update<RmspropMomentum>,
+         Update<Adam>, Update<Amsgrad>, Update<Adamax>, Update<Nadam>, Update<Radam>, Update<Lion>,  //
+         MaxNorm, AverageWeights, EndOfStep>;
 
 // Of stages and arguments in shared memory, in the card's words; a pointer of the emulator is three of them.
 constexpr int kTableWords = static_cast<int>(12 * 1024 / 4 * (sizeof(Global<float>) / sizeof(float *)));
@@ -81,19 +92,25 @@ struct Sequence {
       for (int i = 0; i < stages; i++) {
         const Stage &stage = recordAt<Stage>(table, static_cast<uint32_t>(i * kStageWords));
         if (stage.waits && blocks > 1) gridBarrier(meeting, blocks);
-        make(stage, table, 0, Kernels());
+        make<0, Kernels::kCount>(stage, table);
       }
     }
   }
 
-  template <class First, class... Rest>
-  GPU_DEVICE void make(const Stage &stage, Shared<uint32_t> table, int kernel, List<First, Rest...>) const {
-    if (stage.kernel == kernel)
-      makeBlocks(stage, recordAt<Argument<First>>(table, stage.argument));
-    else
-      make(stage, table, kernel + 1, List<Rest...>());
+  // The kernel of the stage lies in [begin, end) of the list: found by halves, which is a few comparisons.
+  template <int begin, int end>
+  GPU_DEVICE void make(const Stage &stage, Shared<uint32_t> table) const {
+    if constexpr (end - begin == 1) {
+      using Kernel = typename At<begin, Kernels>::Kernel;
+      makeBlocks(stage, recordAt<Argument<Kernel>>(table, stage.argument));
+    } else {
+      constexpr int middle = (begin + end) / 2;
+      if (stage.kernel < middle)
+        make<begin, middle>(stage, table);
+      else
+        make<middle, end>(stage, table);
+    }
   }
-  GPU_DEVICE void make(const Stage &, Shared<uint32_t>, int, List<>) const {}
 
   // The blocks of the stage that fall to this one. Its threads stay together until all are made.
   template <class Kernel>
@@ -123,8 +140,8 @@ bool widen(Launch &launch) {
   std::memcpy(&small, launch.argument, sizeof small);
   const Matmul<a, b> &problem = small.kernel.problem;
   const int64_t across = ceilDiv(problem.n, Tile<a, b>::kColumns);
-  const Argument<Tile<a, b>> wide = {
-      small.guard, {problem, small.kernel.partial, static_cast<int>(across), small.kernel.perSplit}};
+  const Argument<Tile<a, b>> wide = {small.guard,
+                                     {problem, small.kernel.partial, static_cast<int>(across), small.kernel.perSplit}};
   static_assert(sizeof wide == sizeof small);
   std::memcpy(launch.argument, &wide, sizeof wide);
   launch.name = &nameOfKernel<Tile<a, b>>;

@@ -74,7 +74,7 @@ struct ProductTile {
     return (blockY() * problem.groups() + blockZ()) * rowsWithSums(problem) + row;
   }
   GPU_DEVICE void run() const {
-    const Shared<float> stripsA = strips<2 * kStrip * (kPitchA + kPitchB)>(), stripsB = stripsA + 2 * kStrip * kPitchA;
+    const Shared<float> stripsA = strips<2 * kStrip *(kPitchA + kPitchB)>(), stripsB = stripsA + 2 * kStrip * kPitchA;
     const int row0 = block() / tilesAcross * kRows, column0 = block() % tilesAcross * kColumns;
     const int begin = blockY() * perSplit, end = static_cast<int>(smaller(begin + perSplit, problem.k));
     constexpr bool byKA = Problem::kAByK, byKB = Problem::kBByK;
