@@ -183,8 +183,9 @@ void Executable::launchOne(const Launch &launch) const {
   }
   void *arguments[] = {const_cast<unsigned char *>(launch.argument)};
   const dim3 grid(launch.grid[0], launch.grid[1], launch.grid[2]), block(launch.threads, 1, 1);
-  const auto put = launch.together ? cudaLaunchCooperativeKernel : cudaLaunchKernel;
-  const cudaError_t error = put(launch.function, grid, block, arguments, launch.sharedBytes, stream);
+  const cudaError_t error =
+      launch.together ? cudaLaunchCooperativeKernel(launch.function, grid, block, arguments, launch.sharedBytes, stream)
+                      : cudaLaunchKernel(launch.function, grid, block, arguments, launch.sharedBytes, stream);
   if (error != cudaSuccess) check(error, ("launch " + cuda::describe(launch)).c_str());
 }
 

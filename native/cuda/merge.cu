@@ -1,5 +1,5 @@
-// See merge.h. A barrier of all blocks costs about what a node of a graph does, so most of what is won is the barriers
-// that are left out: between stages that share no memory, and between stages of one block.
+// See merge.h. A barrier of all blocks is not free either, so none stands where none is needed: between stages that
+// share no memory, and between stages of one block.
 #include <algorithm>
 
 #include "merge.h"
@@ -10,7 +10,7 @@ namespace {
 constexpr uint64_t kMostBlocks = 512;   // of a stage: more of them keep a card busy by themselves
 constexpr uint64_t kNarrowBlocks = 16;  // a step of no larger stages is left to one block, so that a card runs many
 
-struct Step {
+struct Member {
   const Placed *from;
   Stage stage;
   std::vector<unsigned char> argument;
@@ -37,8 +37,9 @@ bool writesInto(const Op &writer, const Op &other) {
   }
   return false;
 }
+
 // Whether the later of two stages must not begin before the earlier has ended.
-bool ordered(const Step &earlier, const Step &later) {
+bool ordered(const Member &earlier, const Member &later) {
   if (earlier.stage.lone && later.stage.lone) return false;  // the same block makes them, one after the other
   const Op *a = earlier.from->op, *b = later.from->op;
   if (a == b) return true;
@@ -49,38 +50,39 @@ bool ordered(const Step &earlier, const Step &later) {
 }
 
 // Sets where the grid has to wait. The steps come round again, so the first follow the last.
-void placeBarriers(std::vector<Step> &steps) {
-  std::vector<const Step *> since;  // the last barrier
+void placeBarriers(std::vector<Member> &members) {
+  std::vector<const Member *> since;  // the last barrier
   for (int round = 0; round < 2; round++) {
-    for (Step &step : steps) {
-      const bool waits = std::any_of(since.begin(), since.end(), [&](const Step *s) { return ordered(*s, step); });
-      step.stage.waits |= waits;
-      if (step.stage.waits) since.clear();
-      since.push_back(&step);
+    for (Member &member : members) {
+      const bool waits =
+          std::any_of(since.begin(), since.end(), [&](const Member *earlier) { return ordered(*earlier, member); });
+      member.stage.waits |= waits;
+      if (member.stage.waits) since.clear();
+      since.push_back(&member);
     }
   }
 }
 
-// The sequence of these steps, its table behind what the others have.
-void append(Merged &merged, std::vector<Step> &steps, char *memory, int multiprocessors, bool isWhole) {
+// Appends the sequence of these members, its table behind what the others have.
+void append(Merged &merged, std::vector<Member> &members, char *memory, int multiprocessors, bool isWhole) {
   uint64_t most = 1;
-  for (const Step &step : steps) most = std::max(most, blocksOf(step.stage));
+  for (const Member &member : members) most = std::max(most, blocksOf(member.stage));
   const bool narrow = isWhole && most <= kNarrowBlocks;
   const int blocks = narrow ? 1 : static_cast<int>(std::min<uint64_t>(most, static_cast<uint64_t>(multiprocessors)));
-  placeBarriers(steps);
-  const size_t begin = merged.table.size(), header = padded(steps.size() * sizeof(Stage));
+  placeBarriers(members);
+  const size_t begin = merged.table.size(), header = padded(members.size() * sizeof(Stage));
   merged.table.resize(begin + header);
-  for (size_t i = 0; i < steps.size(); i++) {
-    Step &step = steps[i];
+  for (size_t i = 0; i < members.size(); i++) {
+    Member &member = members[i];
     const size_t at = merged.table.size() - begin;
-    step.stage.argument = static_cast<uint32_t>(at / sizeof(uint32_t));
-    std::memcpy(merged.table.data() + begin + i * sizeof(Stage), &step.stage, sizeof(Stage));
-    merged.table.resize(begin + at + padded(step.argument.size()));
-    std::memcpy(merged.table.data() + begin + at, step.argument.data(), step.argument.size());
+    member.stage.argument = static_cast<uint32_t>(at / sizeof(uint32_t));
+    std::memcpy(merged.table.data() + begin + i * sizeof(Stage), &member.stage, sizeof(Stage));
+    merged.table.resize(begin + at + padded(member.argument.size()));
+    std::memcpy(merged.table.data() + begin + at, member.argument.data(), member.argument.size());
   }
   Launches launches;
-  planSequence(launches, memory ? memory + begin : nullptr, merged.table.size() - begin, static_cast<int>(steps.size()),
-               blocks, reinterpret_cast<Meeting *>(memory));
+  planSequence(launches, memory ? memory + begin : nullptr, merged.table.size() - begin,
+               static_cast<int>(members.size()), blocks, reinterpret_cast<Meeting *>(memory));
   merged.nodes.push_back(launches.list[0]);
 }
 
@@ -90,28 +92,29 @@ Merged merge(const std::vector<Placed> &launches, char *memory, int multiprocess
   Merged merged = {};
   merged.nodeOf.resize(launches.size());
   merged.table.resize(kAlignment);  // the Meeting of all sequences
-  std::vector<Step> run;
+  std::vector<Member> run;
   size_t bytes = 0;
   const auto end = [&] {
-    for (const Step &step : run) merged.nodeOf[static_cast<size_t>(step.from - launches.data())] = merged.nodes.size();
+    for (const Member &member : run)
+      merged.nodeOf[static_cast<size_t>(member.from - launches.data())] = merged.nodes.size();
     if (run.size() == 1) merged.nodes.push_back(run[0].from->launch);
     if (run.size() > 1) append(merged, run, memory, multiprocessors, merged.isWhole = run.size() == launches.size());
     run.clear();
     bytes = 0;
   };
   for (const Placed &placed : launches) {
-    Step step = {&placed, {}, {}};
-    const bool fits = asStage(placed.launch, step.stage, step.argument) && blocksOf(step.stage) <= kMostBlocks;
-    const size_t more = sizeof(Stage) + padded(step.argument.size());
+    Member member = {&placed, {}, {}};
+    const bool fits = asStage(placed.launch, member.stage, member.argument) && blocksOf(member.stage) <= kMostBlocks;
+    const size_t more = sizeof(Stage) + padded(member.argument.size());
     if (!fits || bytes + more + kStageAlignment > sequenceRoom()) end();
     if (!fits) {
       merged.nodeOf[static_cast<size_t>(&placed - launches.data())] = merged.nodes.size();
       merged.nodes.push_back(placed.launch);
       continue;
     }
-    step.stage.lone = blocksOf(step.stage) == 1;
+    member.stage.lone = blocksOf(member.stage) == 1;
     bytes += more;
-    run.push_back(std::move(step));
+    run.push_back(std::move(member));
   }
   end();
   return merged;
