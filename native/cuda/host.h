@@ -1,5 +1,6 @@
-// What the two files of the host code share: a device of the backend table (backend.cu) and its executables (graph.cu),
-// errors and handles of the CUDA runtime. Under g++ the runtime is the emulated one. Kernels know nothing of this.
+// What the files of the host code share: a device of the backend table (backend.cu), its executables (graph.cu,
+// run.cu), errors and handles of the CUDA runtime. Under g++ the runtime is the emulated one. Kernels know nothing of
+// this.
 #pragma once
 #include <atomic>
 #include <stdexcept>

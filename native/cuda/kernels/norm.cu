@@ -1,4 +1,5 @@
-// The planners of the kernels in norm.cuh: which of them an op of some shape takes, and with what grid.
+// The planners of the kernels in norm.cuh: which of them an op takes, with what grid and workspace, from shapes alone.
+// No kernel stands here.
 #include "norm.cuh"
 
 namespace gradline::cuda {

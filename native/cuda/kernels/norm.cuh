@@ -1,6 +1,6 @@
 // Batch normalisation over rows of [r, c], with epilogues. Statistics come from chunks of rows, two passes each, merged
 // in double by Chan's formula (Chan, Golub, LeVeque 1983) in a fixed tree; up to one chunk of rows the whole op is one
-// launch. The derivative is in normGrad.cu, softmax in softmax.cu.
+// launch. The derivative is in normGrad.cuh, softmax in softmax.cuh.
 #pragma once
 #include "columns.cuh"
 #include "fold.cuh"

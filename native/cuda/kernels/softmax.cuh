@@ -1,5 +1,5 @@
 // Softmax over the last axis and its derivative, a warp for each row. Rows are shifted by their largest element, so no
-// exponential overflows; the loss that contains a softmax is in loss.cu.
+// exponential overflows; the loss that contains a softmax is in loss.cuh.
 #pragma once
 #include "fold.cuh"
 #include "kernels.h"

@@ -1,4 +1,5 @@
-// The planners of the kernels in step.cuh: which of them an op of some shape takes, and with what grid.
+// The planner of the kernel in step.cuh. The end of a step is no op: the host appends it to the launches of all ops.
+// No kernel stands here.
 #include "step.cuh"
 
 namespace gradline::cuda {

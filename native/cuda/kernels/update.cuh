@@ -1,4 +1,4 @@
-// The optimizer step but for its rules (rules.cu) and what follows them (constrain.cu): data cursor, groups of
+// The optimizer step but for its rules (rules.cuh) and what follows them (constrain.cuh): data cursor, groups of
 // micro-batches, gradient norm and clipping. What differs between steps is read from and written to the StepState in
 // device memory; one thread does that, everything else is summed in a fixed tree.
 #pragma once
