@@ -165,6 +165,29 @@ describe.skipIf(!existsSync(library))('the emulated card', () => {
     expect(profile.rows[0]?.plan).toContain('Unary<scale> 1x256')
   })
 
+  it('makes several nodes of a program with more stages than one has room for', async () => {
+    const program = (on: Device) =>
+      record(
+        ({ x }) => {
+          let y = x
+          for (let i = 0; i < 450; i++) y = ops.sub(ops.neg(y), x)
+          return y
+        },
+        { x: [5] },
+        { device: on },
+      )
+    const nodes = [
+      ...program(card())
+        .print()
+        .matchAll(/\(node [\d-]+\/(\d+)\)/g),
+    ].map(([, all]) => Number(all))
+    expect(Math.max(...nodes)).toBeGreaterThan(1)
+    expect(Math.max(...nodes)).toBeLessThan(9)
+    const x = [1, 2, 3, 4, 5]
+    const expected = (await program(device('cpu')).run({ x })).data
+    for (const graph of [true, 'check'] as const) expect((await program(card(graph)).run({ x })).data).toEqual(expected)
+  })
+
   it('trains networks of several lanes at once, each to the bits it has alone', async () => {
     const { layers } = networks['an MLP with batch norm'] as Network
     const net = (seed: number, lane: number) =>
