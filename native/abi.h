@@ -249,8 +249,9 @@ GL_INLINE void report(const Op &op, Fault fault, int64_t row, int64_t got, int64
 
 // ---- What a backend fills
 
-// cuda: a step is launched as one graph; or its launches one by one; or both, and their bits are compared.
-enum class GraphMode : int32_t { on, off, check };
+// cuda: steps are launched as graphs of merged launches; or the launches of each op one by one; or both, and their bits
+// are compared; or as graphs of those launches, unmerged.
+enum class GraphMode : int32_t { on, off, check, unmerged };
 
 struct DeviceOptions {
   int32_t threads;  // that share the work, at least 1
@@ -259,7 +260,7 @@ struct DeviceOptions {
   int32_t index;  // cuda: which card
   GraphMode graph;
   const void *blas;    // cuda: a GlBlas of cuda/blas.h, or null: products are the backend's own kernels
-  int32_t blasNeeded;  // cuda: a library that cannot be opened is an error, else done without
+  int32_t blasNeeded;  // cuda: it makes every product, and is an error when it cannot; else only large ones
   int32_t tune;        // cuda: measure products that its file of measured plans does not know
 };
 

@@ -12,7 +12,7 @@ import {
   buildForEmulator,
   emulatedLibrary,
   findNvcc,
-  nvccOptionsOf,
+  nvccOptions,
   replayProgram,
 } from './build.mjs'
 import { casePack, recordCases } from './check-native.mjs'
@@ -97,12 +97,7 @@ function compile(update) {
     const [command, ...before] = launcher
     const done = spawnSync(
       command,
-      [
-        ...before,
-        ...nvccOptionsOf(file),
-        ...['-Xptxas', '-v'],
-        ...['-c', file, '-o', `build-cuda/nvcc/${basename(file)}.o`],
-      ],
+      [...before, ...nvccOptions, ...['-Xptxas', '-v'], ...['-c', file, '-o', `build-cuda/nvcc/${basename(file)}.o`]],
       { cwd: root, encoding: 'utf8' },
     )
     if (done.status !== 0) {

@@ -25,13 +25,20 @@ export interface DeviceOptions {
    */
   numerics?: 'native' | 'portable'
   /**
-   * Of a card. true (default): steps are launched as CUDA graphs, several at once. false: the same launches one by one.
-   * 'check': both, and their bits are compared; slow.
+   * Of a card. true (default): small launches of a step are merged into few, and steps are launched several at once, as CUDA
+   * graphs. false: the launches of each op one by one. 'check': both, and their bits are compared; slow. 'unmerged': as
+   * graphs of the launches of each op, to see what merging brings.
    */
-  graph?: boolean | 'check'
+  graph?: boolean | 'check' | 'unmerged'
   /**
-   * Of a card: who makes matrix products. true: cuBLAS, and an error where it cannot be used; false: the library's own
-   * kernels. Default: cuBLAS where it can be loaded, which `describe()`, `program.print()` and `gradline doctor` tell.
+   * Of a card: devices of different lanes work at the same time, each with memory, a stream and a thread of its own. For
+   * networks too small to fill a card: one for each lane, and their fit() awaited together. Default 0.
+   */
+  lane?: number
+  /**
+   * Of a card: who makes matrix products. true: cuBLAS makes every one, and an error where it cannot be used; false: the
+   * library's own kernels. Default: cuBLAS where it can be loaded, but for small products, which the own kernels make within
+   * the launch of their neighbours. `describe()`, `program.print()` and `gradline doctor` tell.
    */
   blas?: boolean
   /**
@@ -44,7 +51,7 @@ export interface DeviceOptions {
   library?: string
 }
 
-const optionNames = ['threads', 'isa', 'numerics', 'graph', 'blas', 'tune', 'library'] as const
+const optionNames = ['threads', 'isa', 'numerics', 'graph', 'lane', 'blas', 'tune', 'library'] as const
 
 export class Device {
   /** 'cpu', 'ref', or 'cuda:0' and so on. */
@@ -88,8 +95,10 @@ export function device(name: string | Device = 'cpu', options: DeviceOptions = {
   const numerics = checkOneOf('numerics', options.numerics ?? 'native', ['native', 'portable'] as const)
   if (numerics === 'portable' && name !== 'cpu') throw expected("the device 'cpu'", 'numerics portable', name)
   const kernels = numerics === 'portable' ? numerics : isa
-  if ([options.graph, options.blas, options.tune, options.library].some((option) => option !== undefined)) {
-    throw expected('graph, blas, tune and library for cuda devices only', `device ${name}`, options)
+  if (
+    [options.graph, options.lane, options.blas, options.tune, options.library].some((option) => option !== undefined)
+  ) {
+    throw expected('graph, lane, blas, tune and library for cuda devices only', `device ${name}`, options)
   }
   return openOnce(`${name}/${threads}/${kernels}`, name, () => addon().open(name, threads, kernels))
 }
@@ -99,8 +108,9 @@ function openCard(index: number, options: DeviceOptions): Device {
     throw expected('threads, isa and numerics for the cpu only', 'device cuda', options)
   }
   const asked = options.graph ?? true
-  if (typeof asked !== 'boolean') checkOneOf('graph', asked, ['check'] as const)
-  const graph = asked === 'check' ? 'check' : asked ? 'on' : 'off'
+  if (typeof asked !== 'boolean') checkOneOf('graph', asked, ['check', 'unmerged'] as const)
+  const graph = typeof asked === 'string' ? asked : asked ? 'on' : 'off'
+  const lane = checkInteger('lane', options.lane ?? 0, { min: 0, max: 1023 })
   const library = options.library ?? cudaLibrary()
   if (!existsSync(library)) {
     throw new GradlineError('native', `Cannot open cuda:${index}: this build of gradline has no CUDA part`, {
@@ -108,19 +118,20 @@ function openCard(index: number, options: DeviceOptions): Device {
       fix: 'Use device "cpu", install @gradline/cuda-linux-x64, or run `npm run build -- cuda` in a clone where nvcc is installed',
     })
   }
-  const key = `cuda:${index}/${graph}/${options.blas}/${options.tune}/${library}`
+  const key = `cuda:${index}/${graph}/${lane}/${options.blas}/${options.tune}/${library}`
   return openOnce(key, `cuda:${index}`, () =>
     addon().open(library, 0, '', 0, { index, graph, ...productsBy(index, options) }),
   )
 }
 
-// cuBLAS unless it is not wanted or not there. An emulated card takes only the cuBLAS that a test asks for.
+// cuBLAS unless it is not wanted or not there. An emulated card takes only the cuBLAS that a test asks for, by `blas` or
+// `tune`.
 function productsBy(index: number, { blas, tune, library }: DeviceOptions): Omit<NativeCard, 'index' | 'graph'> {
   if (blas !== undefined && typeof blas !== 'boolean') throw expected('true or false', 'blas', blas)
   if (tune !== undefined && (typeof tune !== 'string' || tune === '')) throw expected('a path', 'tune', tune)
   if (tune !== undefined && blas === false) throw expected('cuBLAS beside tune', 'blas', blas)
   const own = { blasNeeded: false, tune: false }
-  if (!(blas ?? library === undefined)) return own
+  if (!(blas ?? (library === undefined || tune !== undefined))) return own
   const cublas = findCublas()
   if ('missing' in cublas) {
     if (!blas) return own

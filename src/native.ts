@@ -82,10 +82,10 @@ export interface Addon {
 /** How a card is opened. */
 export interface NativeCard {
   index: number
-  graph: 'on' | 'off' | 'check'
+  graph: 'on' | 'off' | 'check' | 'unmerged'
   /** `provider` of the cuBLAS binding; without it products are the backend's own kernels. */
   blas?: unknown
-  /** A library that cannot be opened is an error, else done without. */
+  /** It makes every product, and one that cannot be opened is an error; else large ones only, and it is done without. */
   blasNeeded: boolean
   /** Measure products that the file of measured plans does not know. */
   tune: boolean

@@ -78,9 +78,16 @@ const GlBlas *toBlas(const Napi::Value &value) {
   return value.As<Napi::External<GlBlas>>().Data();
 }
 
+GraphMode toGraphMode(const std::string &mode) {
+  constexpr std::string_view kModes[] = {"on", "off", "check", "unmerged"};  // in the order of GraphMode
+  const auto known = std::find(std::begin(kModes), std::end(kModes), mode);
+  if (known == std::end(kModes)) rejectArgument("unknown graph mode \"" + mode + "\"");
+  return static_cast<GraphMode>(known - std::begin(kModes));
+}
+
 // open(backend, threads, isa, cores = 0, card = {}): backend 'cpu', 'ref' or the path of a library; threads 0 for all
-// cores, isa '' for the best, cores 0 for those this process may use. card: { index, graph: 'on' | 'off' | 'check',
-// blas?, blasNeeded, tune }.
+// cores, isa '' for the best, cores 0 for those this process may use. card: { index, graph: 'on' | 'off' | 'check' |
+// 'unmerged', blas?, blasNeeded, tune }.
 Napi::Value open(const Napi::CallbackInfo &info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const std::string name = toString(info[0], "backend");
@@ -92,9 +99,7 @@ Napi::Value open(const Napi::CallbackInfo &info) {
       if (!info[4].IsObject()) rejectArgument("card must be an object");
       const auto card = info[4].As<Napi::Object>();
       options.index = static_cast<int32_t>(toInteger(card.Get("index"), "index", 0, 1024));
-      const std::string mode = toString(card.Get("graph"), "graph");
-      if (mode != "on" && mode != "off" && mode != "check") rejectArgument("unknown graph mode \"" + mode + "\"");
-      options.graph = mode == "on" ? GraphMode::on : mode == "off" ? GraphMode::off : GraphMode::check;
+      options.graph = toGraphMode(toString(card.Get("graph"), "graph"));
       if (const Napi::Value blas = card.Get("blas"); !blas.IsUndefined()) options.blas = toBlas(blas);
       options.blasNeeded = card.Get("blasNeeded").ToBoolean();
       options.tune = card.Get("tune").ToBoolean();

@@ -43,10 +43,12 @@ void openLibrary(Device &device, const DeviceOptions &options) {
     return;
   }
   device.blas = &blas;  // from here on the device closes it
+  device.allByLibrary = options.blasNeeded;
   device.tune = options.tune;
   const int32_t number = blas.version();
   device.productsBy = std::string(blas.name) + " " + std::to_string(number / 10000) + "." +
                       std::to_string(number / 100 % 100) + "." + std::to_string(number % 100);
+  if (!device.allByLibrary) device.productsBy += ", small ones by own kernels";
 }
 
 std::unique_ptr<Device> openCard(const DeviceOptions &options) {
@@ -63,6 +65,7 @@ std::unique_ptr<Device> openCard(const DeviceOptions &options) {
   auto device = std::make_unique<Device>();
   device->index = options.index;
   device->graph = options.graph;
+  device->multiprocessors = card.multiProcessorCount;
   device->description = "cuda:" + std::to_string(options.index) + " " + card.name + ", compute capability " +
                         capability + ", " + std::to_string(card.multiProcessorCount) + " multiprocessors";
   check(cudaSetDevice(options.index), "use the card");

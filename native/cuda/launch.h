@@ -49,6 +49,14 @@ class Products {
   // Null where the library has none: then the epilogue, or the whole product, is for our own kernels. Addresses in
   // `gemm` are not looked at. What is returned lives as long as this.
   virtual const PlannedProduct *plan(const GlGemm &gemm, int32_t epilogue) = 0;
+  // Whether small products are asked of it too, which our own kernels make within the launch of their neighbours.
+  virtual bool takesAll() const = 0;
+};
+
+// Which word makes a kernel do nothing when it is not 0.
+enum class Guard : int32_t {
+  fault,     // a fault in this step or before: right for every op that does not report one itself
+  finished,  // a fault in a step before: for ops that report, whose own blocks must not stop each other
 };
 
 // One kernel of one op, or one product that a library makes. The kernel takes exactly one argument, by value:
@@ -60,14 +68,10 @@ struct Launch {
   uint32_t grid[3];
   uint32_t threads;      // of a block, in one dimension
   uint32_t sharedBytes;  // dynamic shared memory
+  Guard guard;
+  bool together;  // its blocks wait for each other, so all of them must fit onto the card at once
   uint32_t argumentBytes;
   alignas(16) unsigned char argument[kMaxArgument];
-};
-
-// Which word makes a kernel do nothing when it is not 0.
-enum class Guard : int32_t {
-  fault,     // a fault in this step or before: right for every op that does not report one itself
-  finished,  // a fault in a step before: for ops that report, whose own blocks must not stop each other
 };
 
 // Collects the launches of one op. Planning twice gives the same list: once without addresses, for the size of the
@@ -117,6 +121,32 @@ using PlanFn = bool (*)(const Op &op, Launches &launches);
 // Appends what ends a step: its metrics, `words` of four bytes, go to the ring of `slots` steps, and the step is
 // counted or, after a fault, nothing runs any more. The ring may be memory of the host that the card can write.
 void planEndOfStep(Launches &launches, const void *metrics, void *ring, int64_t words, int64_t slots);
+
+// ---- Several launches as one (kernels/sequence.cu; merge.h decides which)
+
+// A launch within a sequence: a block of the card makes its blocks one after the other.
+struct Stage {
+  int32_t kernel;     // place in the list of sequence.cu
+  uint32_t argument;  // words from the begin of the table to its argument
+  uint32_t grid[3];
+  bool lone;   // it has one block, made by the first block of the sequence, in order with other lone stages
+  bool waits;  // not before all blocks of the card have done what stands before it
+};
+// In device memory, zeroed once: where the blocks of a sequence wait for each other.
+struct Meeting {
+  uint32_t arrived, generation;
+};
+
+// A launch as a stage, and the argument that its kernel takes there. False: it cannot be one.
+bool asStage(const Launch &launch, Stage &stage, std::vector<unsigned char> &argument);
+// Bytes of stages and arguments that a sequence has room for; they stand in device memory, stages first, each argument
+// at a multiple of kStageAlignment.
+size_t sequenceRoom();
+constexpr size_t kStageAlignment = 16;
+// Appends the launch that makes all `stages`, in order, by so many blocks of the card.
+void planSequence(Launches &launches, const void *table, size_t bytes, int stages, int blocks, Meeting *meeting);
+// The same launch for another number of steps; it is planned for one.
+void setSteps(Launch &sequence, uint32_t steps);
 
 // The planner of an op code, null where there is none (kernels/table.cc).
 PlanFn plannerOf(OpCode code);

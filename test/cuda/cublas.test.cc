@@ -78,7 +78,7 @@ void testTraining() {
   expect(name, library().counts["cublasLtMatmul"] == 2 * (32 + 8 + 1),
          std::to_string(library().counts["cublasLtMatmul"]) + " products were asked for");
   expect(name, library().counts["cublasLtMatmulAlgoGetHeuristic"] == 2, "plans anew for each step");
-  for (const GraphMode mode : {GraphMode::off, GraphMode::check, GraphMode::on})
+  for (const GraphMode mode : {GraphMode::off, GraphMode::check, GraphMode::on, GraphMode::unmerged})
     expect(name, play(with(mode, 50)) == outcome, "other bits in mode " + std::to_string(static_cast<int>(mode)));
   {
     Session session(with(GraphMode::on, 0));
@@ -97,7 +97,7 @@ void testPlans() {
     uint32_t unsupported;
     const char *layer, *gradient;
   } list[] = {
-      {0, "cublas gemm with bias + Unary<leakyRelu> 1x256", "cublas gemm with column sums"},
+      {0, "cublas gemm with bias + Unary<leakyRelu> 1x256 (node 2-3/5)", "cublas gemm with column sums (node 4/5)"},
       {kBias, "cublas gemm + Broadcasting<Combine<add, float>", "cublas gemm with column sums"},
       {kBgradA, "cublas gemm with bias + ", "cublas gemm + ColumnStretches<AddUp> 1x256"},
       {kPlain, "cublas gemm with bias + ", "cublas gemm with column sums"},
@@ -115,10 +115,29 @@ void testPlans() {
   expectNothingWrong(name);
 }
 
+// Small products are left within the launch of their neighbours, unless the library was asked for by name.
+void testSmall() {
+  const char *name = "small products";
+  const Outcome own = play({GraphMode::on, 20});
+  Setup setup = with(GraphMode::check, 20);
+  setup.blasNeeded = false;
+  library().counts.clear();
+  const Outcome outcome = play(setup);
+  expect(name, outcome == own && outcome.plans == own.plans, "are not our own kernels'; " + outcome.error);
+  expect(name, library().counts["cublasLtMatmul"] == 0, "are asked of the library");
+  {
+    Session session(setup);
+    ErrorText about = {};
+    Session::backend().describe(session.device(), &about);
+    expectText(name, about.text, "products by cublas 13.1.2, small ones by own kernels");
+  }
+  expectNothingWrong(name);
+}
+
 // What stands behind a fault runs on, but nothing that lasts comes of it.
 void testFault() {
   const char *name = "a fault before products";
-  for (const GraphMode mode : {GraphMode::on, GraphMode::off, GraphMode::check}) {
+  for (const GraphMode mode : {GraphMode::on, GraphMode::off, GraphMode::check, GraphMode::unmerged}) {
     {
       Session session(with(mode, 0));
       session.load();
@@ -237,7 +256,7 @@ void testMeasuring() {
 void testFailing() {
   const char *name = "a call of a library that fails";
   for (const bool tune : {false, true})
-    for (const GraphMode mode : {GraphMode::on, GraphMode::off, GraphMode::check}) {
+    for (const GraphMode mode : {GraphMode::on, GraphMode::off, GraphMode::check, GraphMode::unmerged}) {
       if (tune && mode != GraphMode::on) continue;
       Setup setup = with(mode, 3);
       setup.tune = tune;
@@ -342,6 +361,7 @@ void testCublas() {
   testStandIn();
   testTraining();
   testPlans();
+  testSmall();
   testFault();
   testUseless();
   testMeasuring();

@@ -48,11 +48,13 @@ describe.skipIf(!ready)('with cuBLAS', () => {
     })
 
     it('has equal bits as graphs, one by one, compared, and twice', async () => {
-      const print = async (graph: boolean | 'check') => fingerprintOf((await trained(network, card({ graph }))).net)
+      const print = async (graph: boolean | 'check' | 'unmerged') =>
+        fingerprintOf((await trained(network, card({ graph }))).net)
       const graph = await print(true)
       expect(await print(true)).toBe(graph)
       expect(await print(false)).toBe(graph)
       expect(await print('check')).toBe(graph)
+      expect(await print('unmerged')).toBe(graph)
     })
   })
 
@@ -63,7 +65,7 @@ describe.skipIf(!ready)('with cuBLAS', () => {
 
   it('says who makes a product', () => {
     expect(card().describe()).toMatch(/multiprocessors, products by cublas 13\.1\.2$/)
-    expect(layer(card()).print()).toContain('cublas gemm with bias + Unary<relu> 1x256')
+    expect(layer(card()).print()).toContain('cublas gemm with bias + Unary<relu> 1x256 (node 1-2/2)')
     expect(layer(device('cuda', { library, blas: false })).print()).toMatch(
       /ProductTile<Matmul<false, false>, 32, 32, 4>/,
     )
@@ -88,6 +90,19 @@ describe.skipIf(!ready)('with cuBLAS', () => {
     expect(readFileSync(path, 'utf8')).toBe('{"key":"cut off\n')
     await expectError('state', ['keeps measured plans in', 'other.jsonl'], () => card({ tune: 'other.jsonl' }))
     await expectError('state', ['keeps measured plans in'], () => new Cublas({ cacheFile: 'other.jsonl' }))
+    // Without `blas: true` small products stay within the launch of their neighbours.
+    const large = device('cuda', { library, tune: path })
+    expect(large.describe()).toMatch(/products by cublas 13\.1\.2, small ones by own kernels$/)
+    expect(layer(large).print()).toMatch(/ProductTile.* \(node 1\/1\)/)
+    const [filter, w] = [variable([1, 1, 3, 4], { name: 'filter' }), variable([4, 2], { name: 'w' })]
+    const both = record(
+      ({ x }) => ops.matmul(ops.reshape(ops.relu(ops.conv2d(x, filter)), [-1, 4]), w),
+      { x: [2, 3, 3, 3] },
+      { device: large },
+    )
+    expect(both.print()).toMatch(
+      /cublas gemm, measured \+ Unary<relu> 1x256 \(node 1-2\/2\)[\s\S]*ProductTile.* \(node 2\/2\)/,
+    )
     // Nobody else gets measured plans.
     expect(layer(card()).print()).toContain('cublas gemm with bias + ')
     const [mlp] = Object.values(networks)

@@ -16,15 +16,22 @@ using emulator::trouble;
 void testModes() {
   const char *name = "graph modes";
   const Outcome graph = play({GraphMode::on, 150});
+  Setup wide = {GraphMode::on, 150};
+  wide.wide = true;
+  for (const int multiprocessors : {1, 2, 3, 4}) {
+    trouble().multiprocessors = multiprocessors;
+    expect(name, play(wide) == graph, "other bits on " + std::to_string(multiprocessors) + " multiprocessors");
+  }
+  trouble() = {};
   expect(name, graph.error.empty() && graph.completed == 150, "a run of 150 steps ends with: " + graph.error);
   expect(name, graph.losses.front() > 2 * graph.losses.back(), "the loss does not fall");
-  for (const GraphMode mode : {GraphMode::off, GraphMode::check, GraphMode::on})
+  for (const GraphMode mode : {GraphMode::off, GraphMode::check, GraphMode::on, GraphMode::unmerged})
     expect(name, play({mode, 150}) == graph, "other bits in mode " + std::to_string(static_cast<int>(mode)));
   for (const emulator::Order order : {emulator::Order::reverse, emulator::Order::random, emulator::Order::forward}) {
     emulator::setOrder(order, 5);
     expect(name, play({GraphMode::on, 150}) == graph, "other bits when threads run in another order");
   }
-  expectText(name, graph.plans[3], "ShortRows<AddUp> 1x256");
+  expectText(name, graph.plans[3], "ShortRows<AddUp> 1x256 (node 1/1)");
   const Outcome profiled = play({GraphMode::on, 3, 0, ~uint64_t{0}, true});
   for (const double seconds : profiled.seconds) expect(name, seconds >= 0, "an op has no time");
   Setup stopping = {GraphMode::on, 1000};
@@ -37,7 +44,7 @@ void testModes() {
 
 void testFaults() {
   const char *name = "a fault in a run";
-  for (const GraphMode mode : {GraphMode::on, GraphMode::off, GraphMode::check}) {
+  for (const GraphMode mode : {GraphMode::on, GraphMode::off, GraphMode::check, GraphMode::unmerged}) {
     {
       Session session({mode});
       session.load();
@@ -126,8 +133,8 @@ void testRefusals() {
 // caller is told, or nothing was lost.
 void testInjection() {
   const char *name = "a call that fails";
-  for (const GraphMode mode : {GraphMode::on, GraphMode::off, GraphMode::check}) {
-    const Setup setup = {mode, 3, 0, ~uint64_t{0}, mode == GraphMode::on};
+  for (const GraphMode mode : {GraphMode::on, GraphMode::off, GraphMode::check, GraphMode::unmerged}) {
+    const Setup setup = {mode, 3, 0, ~uint64_t{0}, mode == GraphMode::on, mode == GraphMode::check};
     const uint64_t before = emulator::calls();
     const Outcome clean = play(setup);
     const uint64_t calls = emulator::calls() - before;

@@ -1,4 +1,5 @@
 // Matrix products: every transposition, sizes around the tiles, split sums, epilogues.
+#include "products.h"
 #include "tests.h"
 
 namespace gradline::cuda::test {
@@ -38,10 +39,51 @@ void products() {
       }
 }
 
+// Who makes a product where a library takes large ones only: ours are those that can share a launch.
+void smallProducts() {
+  struct LargeProducts : OfferedProducts {
+    LargeProducts() : OfferedProducts(1u << GL_EPILOGUE_NONE) {}
+    bool takesAll() const override { return false; }
+  };
+  const auto matrix = [](int64_t rows, int64_t columns) {
+    Tensor t = {};
+    t.rank = 2;
+    t.dims[0] = rows;
+    t.dims[1] = columns;
+    t.size = rows * columns;
+    return t;
+  };
+  const struct {
+    int64_t m, n, k;
+    Work work;
+  } list[] = {
+      {6, 10, 7, Work::kernel},
+      {256, 256, 256, Work::kernel},  // 2^24 multiply-adds
+      {256, 256, 257, Work::gemm},
+      {2048, 1024, 8, Work::gemm},  // as many, but in tiles of 128 x 64, which are no stage
+  };
+  for (const auto &item : list) {
+    Op op = {};
+    op.code = OpCode::matmul;
+    op.inputs = 2;
+    op.outputs = 1;
+    op.in[0] = matrix(item.m, item.k);
+    op.in[1] = matrix(item.k, item.n);
+    op.out[0] = matrix(item.m, item.n);
+    LargeProducts library;
+    Launches launches;
+    launches.products = &library;
+    if (!plannerOf(op.code)(op, launches) || launches.list[0].work != item.work)
+      failed("a product " + std::to_string(item.m) + "x" + std::to_string(item.n) + "x" + std::to_string(item.k),
+             item.work == Work::gemm ? "is not the library's" : "is not our own kernels'");
+  }
+}
+
 }  // namespace
 
 void testMatmul() {
   products();
+  smallProducts();
   const struct {
     int64_t m, n, k;
   } sizes[] = {{1, 1, 1}, {17, 10, 33}, {32, 32, 16}, {65, 33, 130}, {10, 128, 300}, {5, 7, 0}};

@@ -39,7 +39,8 @@ export const networks: Record<string, Network> = {
   },
 }
 
-function data(shape: number[]) {
+/** Rows of numbers with labels 0, 1, 2. */
+export function data(shape: number[]) {
   const size = shape.reduce((a, b) => a * b)
   const labels = Int32Array.from({ length: rows }, (_, i) => i % 3)
   return dataset(Float32Array.from(numbers(rows * size)), labels, { shape: [rows, ...shape] })

@@ -1,4 +1,4 @@
-// See library.h.
+// See products.h.
 #include "products.h"
 
 #include "../../native/cuda/emulator/memory.h"

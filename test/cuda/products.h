@@ -12,6 +12,7 @@ class OfferedProducts : public Products {
  public:
   explicit OfferedProducts(uint32_t epilogues) : epilogues_(epilogues) {}
   const PlannedProduct *plan(const GlGemm &gemm, int32_t epilogue) override;
+  bool takesAll() const override { return true; }
   void run(const ProductCall &call);
   int made = 0;
 

@@ -52,6 +52,8 @@ bool Session::load() {
   add(OpCode::matmul, {input, dlogits}, {g, sums}, {1, 0});
   add(OpCode::prepareUpdate, {step, g}, {step}, {1.5, 0, 0, 0});
   add(OpCode::adamUpdate, {weights_, m, v, g, step}, {weights_, m, v}, {0, 0.9, 0.999, 1e-8});
+  constexpr int64_t kMany = 20 * 1024;
+  if (setup_.wide) add(OpCode::randomUniform, {step}, {value({kMany})}, {0, 1, 0});
   if (failed()) return false;
   // Compiled without addresses, as the core does it.
   std::vector<Op> bound = ops_;
@@ -129,7 +131,8 @@ Tensor Session::tensor(const void *content, size_t bytes, DType dtype, Shape sha
     t.size *= length;
   }
   t.data = allocate(bytes);
-  t.offset = memory_.size() * kAlignment;  // no two lie in one place
+  t.offset = end_;
+  end_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
   if (t.data && content) backend().write(device_, t.data, content, bytes);
   return t;
 }

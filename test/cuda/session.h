@@ -17,6 +17,7 @@ struct Setup {
   int32_t label = 0;        // of the first row
   uint64_t stopAfter = ~0;  // times that the sign of a stop is looked at
   bool profile = false;
+  bool wide = false;  // so large a stage that several blocks share the program
   const GlBlas *blas = nullptr;
   bool blasNeeded = false, tune = false;
 };
@@ -60,6 +61,7 @@ class Session {
   Outcome outcome_;
   void *device_ = nullptr, *executable_ = nullptr;
   std::vector<void *> memory_;
+  uint64_t end_ = 0;  // of the tensors, had they been placed one behind the other
   std::array<int32_t, kRows> labels_ = {};
   Tensor weights_ = {}, label_ = {};
   std::vector<Op> ops_;

@@ -1,10 +1,22 @@
 // A product that the library of blas.h makes, with what an op has around it: a bias or the sums of the second operand
 // come from the library where it has a plan for that, the rest from our own kernels behind it. No kernel stands here.
+#include <algorithm>
+
 #include "../gpu.h"
+#include "../merge.h"
 #include "kernels.h"
 
 namespace gradline::cuda {
 namespace {
+
+// Most multiply-adds of a product that is left to our own kernels because they can share a launch with what stands
+// beside it: there it costs no node, and the step may stay a single one. An estimate that nobody has measured; a card
+// has to tell from where on what the library gains is more than the nodes that it costs.
+constexpr int64_t kMostOfSmall = int64_t{1} << 24;
+
+bool isSmall(const GlGemm &gemm, const Launches &own) {
+  return gemm.m * gemm.n <= kMostOfSmall / gemm.k && std::all_of(own.list.begin(), own.list.end(), isMergeable);
+}
 
 // As the planner of programs places values: known before there are addresses.
 bool samePlace(const Tensor &a, const Tensor &b) { return a.region == b.region && a.offset == b.offset; }
@@ -45,10 +57,11 @@ void planEpilogue(const Op &op, const Epilogue &e, const Tensor &x, const Tensor
 }  // namespace
 
 // y [m, n] = op.in[0] * op.in[1] as `gemm` says, which has no addresses; op.out[1], if there is one, is the sum over k
-// of op(b), a row [n]. False: nothing was appended, the product is for our own kernels.
-bool planByLibrary(const Op &op, const GlGemm &shape, Launches &launches) {
+// of op(b), a row [n]. `own`: what our own kernels would make of the op. False: nothing was appended, and they do.
+bool planByLibrary(const Op &op, const GlGemm &shape, const Launches &own, Launches &launches) {
   // The library knows no guard, so behind a fault it would write what must stay.
   if (launches.products == nullptr || op.lasting || shape.m == 0 || shape.n == 0 || shape.k == 0) return false;
+  if (!launches.products->takesAll() && isSmall(shape, own)) return false;
   GlGemm gemm = shape;
   gemm.numerics = GL_BLAS_FP32;
   gemm.batch = 1;
