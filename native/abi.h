@@ -16,7 +16,7 @@
 
 namespace gradline {
 
-constexpr uint32_t kAbiVersion = 4;
+constexpr uint32_t kAbiVersion = 5;
 constexpr uint32_t kProgramMagic = 0x31504C47;  // "GLP1"
 constexpr uint32_t kProgramVersion = 1;
 constexpr int kMaxRank = 6;
@@ -48,6 +48,20 @@ enum class OpCode : uint32_t {
   count
 };
 constexpr uint32_t kOpCount = static_cast<uint32_t>(OpCode::count);
+
+// What core and a backend of its own library must agree on: the version, and every line of ops.def, since an op code is
+// the place of a line. FNV-1a (Fowler, Noll, Vo).
+constexpr GL_INLINE uint32_t fingerprintOfOps() {
+  constexpr char lines[] =
+#define GL_OP(name, ...) #name "(" #__VA_ARGS__ ")"
+#include "ops.def"
+#undef GL_OP
+      ;
+  uint32_t hash = 2166136261u ^ kAbiVersion;
+  for (const char c : lines) hash = (hash ^ static_cast<uint8_t>(c)) * 16777619u;
+  return hash;
+}
+constexpr uint32_t kFingerprint = fingerprintOfOps();
 
 constexpr GL_INLINE uint32_t flagsOf(OpCode code) {
   switch (code) {
@@ -235,8 +249,9 @@ GL_INLINE void report(const Op &op, Fault fault, int64_t row, int64_t got, int64
 
 // ---- What a backend fills
 
-// cuda: a step is launched as one graph; or its launches one by one; or both, and their bits are compared.
-enum class GraphMode : int32_t { on, off, check };
+// cuda: steps are launched as graphs of merged launches; or the launches of each op one by one; or both, and their bits
+// are compared; or as graphs of those launches, unmerged.
+enum class GraphMode : int32_t { on, off, check, unmerged };
 
 struct DeviceOptions {
   int32_t threads;  // that share the work, at least 1
@@ -244,7 +259,9 @@ struct DeviceOptions {
   char isa[16];   // cpu: "" best of the machine, else "avx512", "avx2", "base"; "portable": equal bits on all machines
   int32_t index;  // cuda: which card
   GraphMode graph;
-  const void *blas;  // cuda: a GlBlas of cuda/blas.h, or null
+  const void *blas;    // cuda: a GlBlas of cuda/blas.h, or null: products are the backend's own kernels
+  int32_t blasNeeded;  // cuda: it makes every product, and is an error when it cannot; else only large ones
+  int32_t tune;        // cuda: measure products that its file of measured plans does not know
 };
 
 // Whether a run is to end before its steps are done; asked on the calling thread between launches.
@@ -263,7 +280,7 @@ struct OpPlan {
 // Calls come from one thread at a time. A device outlives its executables. Members marked optional are null where they
 // do not apply.
 struct Backend {
-  uint32_t abi;
+  uint32_t fingerprint;  // kFingerprint
   const char *name;
   void *(*open)(const DeviceOptions *, ErrorText *);  // null: failed, text says why
   void (*close)(void *device);

@@ -80,17 +80,25 @@ export const findNvcc = () =>
 
 /** What nvcc makes of the CUDA sources: machine code for these, and PTX for cards that come later. */
 export const architectures = ['sm_80', 'sm_90a']
-const nvccOptions = [
-  ...['-std=c++17', '-O3', '-Werror', 'all-warnings', '-Xcompiler', '-Wall,-Wextra,-Werror', '-I', 'native'],
+export const nvccOptions = [
+  // No product is contracted into a sum but where the source says fmaf: a kernel has the same bits in every file that it is
+  // compiled in, and double arithmetic those of the CPU.
+  ...[
+    '-std=c++17',
+    '-O3',
+    '-fmad=false',
+    '-Werror',
+    'all-warnings',
+    '-Xcompiler',
+    '-Wall,-Wextra,-Werror',
+    '-I',
+    'native',
+  ],
   ...[
     ...architectures.map((sm) => `arch=${sm.replace('sm', 'compute')},code=${sm}`),
     'arch=compute_90,code=compute_90',
   ].flatMap((code) => ['-gencode', code]),
 ]
-
-/** Of one source. Those that compute in double what the CPU does too (native/portable.h) contract no product into a sum. */
-export const nvccOptionsOf = (source) =>
-  ['schedule.cu', 'rules.cu', 'update.cu'].includes(basename(source)) ? [...nvccOptions, '-fmad=false'] : nvccOptions
 
 /** build-core/Release/libgradline_cuda.so, by nvcc: kernels, planners and host code with the static CUDA runtime. */
 function buildCuda({ asked, quiet }) {
@@ -123,7 +131,7 @@ function buildCuda({ asked, quiet }) {
   for (const [i, source] of sources.entries()) {
     if (time(objects[i]) > Math.max(newest, time(source))) continue
     const options = [
-      ...nvccOptionsOf(source),
+      ...nvccOptions,
       '-x',
       'cu',
       '-Xcompiler',

@@ -12,7 +12,7 @@ import {
   buildForEmulator,
   emulatedLibrary,
   findNvcc,
-  nvccOptionsOf,
+  nvccOptions,
   replayProgram,
 } from './build.mjs'
 import { casePack, recordCases } from './check-native.mjs'
@@ -43,7 +43,7 @@ function coverage() {
   if (!which('gcovr')) throw new Failure('gcovr is not installed')
   buildForEmulator('cuda_test', into, ['-DGRADLINE_COVERAGE=ON', '-DGRADLINE_SANITIZE=OFF'])
   for (const file of filesBelow(into, '.gcda')) rmSync(join(root, file))
-  run(join(root, into, 'cuda_test'), ['host'])
+  run(join(root, into, 'cuda_test'), ['host', 'cublas'])
   run('gcovr', ['--root', '.', '--filter', 'native/cuda/[^/]+$', '--fail-under-line', '90', into])
 }
 
@@ -97,12 +97,7 @@ function compile(update) {
     const [command, ...before] = launcher
     const done = spawnSync(
       command,
-      [
-        ...before,
-        ...nvccOptionsOf(file),
-        ...['-Xptxas', '-v'],
-        ...['-c', file, '-o', `build-cuda/nvcc/${basename(file)}.o`],
-      ],
+      [...before, ...nvccOptions, ...['-Xptxas', '-v'], ...['-c', file, '-o', `build-cuda/nvcc/${basename(file)}.o`]],
       { cwd: root, encoding: 'utf8' },
     )
     if (done.status !== 0) {

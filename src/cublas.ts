@@ -3,7 +3,7 @@
 // loads nothing native: open() does, and says what is missing.
 
 import { GradlineError } from './errors.js'
-import { cublasAddon, type NativeCublasDevice, type NativeDeviceBuffer } from './native.js'
+import { cublasAddon, type NativeCublasDevice, type NativeDeviceBuffer, useMeasuredPlans } from './native.js'
 
 /** Element types of `gemmEx` and `ltMatmul`. The 16-bit ones travel as `Uint16Array`. */
 export type CublasType = 'float32' | 'float16' | 'bfloat16' | 'float64'
@@ -143,7 +143,7 @@ export interface CublasOptions {
   readonly device?: number
   /** What products may use beside their operands; default 32 MiB. */
   readonly workspaceBytes?: number
-  /** Keeps what `tune` measures, as JSON lines; for all devices of the process. */
+  /** Keeps what `tune` measures, as JSON lines; for all of the process. Lines that are damaged are ignored with a warning. */
   readonly cacheFile?: string
 }
 
@@ -181,7 +181,7 @@ export class Cublas {
     const { driverError } = this.library
     if (driverError !== undefined) throw new GradlineError('missing', driverError)
     this.#device = translate(() => {
-      if (options.cacheFile !== undefined) cublasAddon().cache(options.cacheFile)
+      if (options.cacheFile !== undefined) useMeasuredPlans(options.cacheFile)
       return new (cublasAddon().Device)(options)
     })
     this.name = this.#device.name

@@ -4,7 +4,15 @@
 
 import { existsSync } from 'node:fs'
 import { checkInteger, checkOneOf, checkOptions, expected, GradlineError } from './errors.js'
-import { addon, cudaLibrary, type NativeDevice, translate } from './native.js'
+import {
+  addon,
+  cudaLibrary,
+  findCublas,
+  type NativeCard,
+  type NativeDevice,
+  translate,
+  useMeasuredPlans,
+} from './native.js'
 
 export interface DeviceOptions {
   /** Threads that compute, the calling runner included. Default: all cores the process may use. Results do not depend on it. */
@@ -17,15 +25,33 @@ export interface DeviceOptions {
    */
   numerics?: 'native' | 'portable'
   /**
-   * Of a card. true (default): steps are launched as CUDA graphs, several at once. false: the same launches one by one.
-   * 'check': both, and their bits are compared; slow.
+   * Of a card. true (default): small launches of a step are merged into few, and steps are launched several at once, as CUDA
+   * graphs. false: the launches of each op one by one. 'check': both, and their bits are compared; slow. 'unmerged': as
+   * graphs of the launches of each op, to see what merging brings.
    */
-  graph?: boolean | 'check'
+  graph?: boolean | 'check' | 'unmerged'
+  /**
+   * Of a card: devices of different lanes work at the same time, each with memory, a stream and a thread of its own. For
+   * networks too small to fill a card: one for each lane, and their fit() awaited together. Default 0.
+   */
+  lane?: number
+  /**
+   * Of a card: who makes matrix products. true: cuBLAS makes every one, and an error where it cannot be used; false: the
+   * library's own kernels. Default: cuBLAS where it can be loaded, but for small products, which the own kernels make within
+   * the launch of their neighbours. `describe()`, `program.print()` and `gradline doctor` tell.
+   */
+  blas?: boolean
+  /**
+   * Of a card with cuBLAS: path of a file of measured plans. A product that is not in it is measured when a program with it is
+   * compiled, and added. Without it products are made by cuBLAS's own first choice, which needs no time. Either way a plan
+   * stays as long as its program; with a file, bits are equal from run to run once the file knows every product.
+   */
+  tune?: string
   /** Of a card: path of the library to open instead of the one that was built; for tests on an emulated card. */
   library?: string
 }
 
-const optionNames = ['threads', 'isa', 'numerics', 'graph', 'library'] as const
+const optionNames = ['threads', 'isa', 'numerics', 'graph', 'lane', 'blas', 'tune', 'library'] as const
 
 export class Device {
   /** 'cpu', 'ref', or 'cuda:0' and so on. */
@@ -69,8 +95,10 @@ export function device(name: string | Device = 'cpu', options: DeviceOptions = {
   const numerics = checkOneOf('numerics', options.numerics ?? 'native', ['native', 'portable'] as const)
   if (numerics === 'portable' && name !== 'cpu') throw expected("the device 'cpu'", 'numerics portable', name)
   const kernels = numerics === 'portable' ? numerics : isa
-  if (options.graph !== undefined || options.library !== undefined) {
-    throw expected('graph and library for cuda devices only', `device ${name}`, options)
+  if (
+    [options.graph, options.lane, options.blas, options.tune, options.library].some((option) => option !== undefined)
+  ) {
+    throw expected('graph, lane, blas, tune and library for cuda devices only', `device ${name}`, options)
   }
   return openOnce(`${name}/${threads}/${kernels}`, name, () => addon().open(name, threads, kernels))
 }
@@ -80,8 +108,9 @@ function openCard(index: number, options: DeviceOptions): Device {
     throw expected('threads, isa and numerics for the cpu only', 'device cuda', options)
   }
   const asked = options.graph ?? true
-  if (typeof asked !== 'boolean') checkOneOf('graph', asked, ['check'] as const)
-  const graph = asked === 'check' ? 'check' : asked ? 'on' : 'off'
+  if (typeof asked !== 'boolean') checkOneOf('graph', asked, ['check', 'unmerged'] as const)
+  const graph = typeof asked === 'string' ? asked : asked ? 'on' : 'off'
+  const lane = checkInteger('lane', options.lane ?? 0, { min: 0, max: 1023 })
   const library = options.library ?? cudaLibrary()
   if (!existsSync(library)) {
     throw new GradlineError('native', `Cannot open cuda:${index}: this build of gradline has no CUDA part`, {
@@ -89,9 +118,29 @@ function openCard(index: number, options: DeviceOptions): Device {
       fix: 'Use device "cpu", install @gradline/cuda-linux-x64, or run `npm run build -- cuda` in a clone where nvcc is installed',
     })
   }
-  return openOnce(`cuda:${index}/${graph}/${library}`, `cuda:${index}`, () =>
-    addon().open(library, 0, '', 0, index, graph),
+  const key = `cuda:${index}/${graph}/${lane}/${options.blas}/${options.tune}/${library}`
+  return openOnce(key, `cuda:${index}`, () =>
+    addon().open(library, 0, '', 0, { index, graph, ...productsBy(index, options) }),
   )
+}
+
+// cuBLAS unless it is not wanted or not there. An emulated card takes only the cuBLAS that a test asks for, by `blas` or
+// `tune`.
+function productsBy(index: number, { blas, tune, library }: DeviceOptions): Omit<NativeCard, 'index' | 'graph'> {
+  if (blas !== undefined && typeof blas !== 'boolean') throw expected('true or false', 'blas', blas)
+  if (tune !== undefined && (typeof tune !== 'string' || tune === '')) throw expected('a path', 'tune', tune)
+  if (tune !== undefined && blas === false) throw expected('cuBLAS beside tune', 'blas', blas)
+  const own = { blasNeeded: false, tune: false }
+  if (!(blas ?? (library === undefined || tune !== undefined))) return own
+  const cublas = findCublas()
+  if ('missing' in cublas) {
+    if (!blas) return own
+    throw new GradlineError('missing', `Cannot open cuda:${index} with cuBLAS: ${cublas.missing}`, {
+      fix: 'Install CUDA 13 or 12, set CUDA_HOME, or leave out `blas`: the own kernels train as well',
+    })
+  }
+  if (tune !== undefined) useMeasuredPlans(tune, { hold: true })
+  return { blas: cublas.provider, blasNeeded: blas === true, tune: tune !== undefined }
 }
 
 function openOnce(key: string, name: string, open: () => NativeDevice): Device {

@@ -11,7 +11,7 @@ import { damaged, type Failure, loadError, notFound, refused } from './loadFailu
 import { type Platform, platform } from './platform.js'
 
 /** The interface that this code speaks: kAbiVersion of native/abi.h. */
-export const abi = 4
+export const abi = 5
 
 export interface NativeOp {
   readonly name: string
@@ -73,20 +73,22 @@ export interface Addon {
   layout(): Record<string, number>
   /** `root`: reads the files of another root, for tests. */
   machine(root?: string): { cpu: string; cores: number; memory: number; isas: string[] }
-  /**
-   * `backend`: 'cpu', 'ref' or the path of a library. `cores`: as if the process might use so many, for tests; `index` and
-   * `graph` are for cards.
-   */
-  open(
-    backend: string,
-    threads: number,
-    isa: string,
-    cores?: number,
-    index?: number,
-    graph?: 'on' | 'off' | 'check',
-  ): NativeDevice
+  /** `backend`: 'cpu', 'ref' or the path of a library. `cores`: as if the process might use so many, for tests. */
+  open(backend: string, threads: number, isa: string, cores?: number, card?: NativeCard): NativeDevice
   /** Devices of this machine that the library at this path can open. */
   count(library: string): number
+}
+
+/** How a card is opened. */
+export interface NativeCard {
+  index: number
+  graph: 'on' | 'off' | 'check' | 'unmerged'
+  /** `provider` of the cuBLAS binding; without it products are the backend's own kernels. */
+  blas?: unknown
+  /** It makes every product, and one that cannot be opened is an error; else large ones only, and it is done without. */
+  blasNeeded: boolean
+  /** Measure products that the file of measured plans does not know. */
+  tune: boolean
 }
 
 /** What the addon attaches to the error of a failed step. */
@@ -246,7 +248,8 @@ export interface CublasAddon {
     driverError?: string
     error?: string
   }
-  cache(path?: string): void
+  /** Sets the file of measured plans; returns what of it is ignored, or ''. */
+  cache(path?: string): string
   readonly Device: new (options: object) => NativeCublasDevice
   /** For the CUDA backend: an External with the table of native/cuda/blas.h. */
   readonly provider: unknown
@@ -254,17 +257,17 @@ export interface CublasAddon {
 
 let cublas: CublasAddon | undefined
 
-/** The cuBLAS binding, loaded at first use: a local build, else the one beside the binary of this platform's package. */
+/** The cuBLAS binding, loaded at first use: a local build, else the one in the package for cards. */
 export function cublasAddon(): CublasAddon {
   if (cublas) return cublas
   const local = fileURLToPath(new URL('../build/Release/gradline_cublas.node', import.meta.url))
   let path = local
   if (!existsSync(path)) {
     try {
-      path = require.resolve(`@gradline/${platform().name}/gradline_cublas.node`)
+      path = require.resolve(`@gradline/cuda-${platform().name}/gradline_cublas.node`)
     } catch {
-      throw new GradlineError('missing', `The cuBLAS binding is not built: ${local} is not there`, {
-        fix: 'It is for Linux; `npm run build -- cublas --cublas` builds it',
+      throw new GradlineError('missing', `The cuBLAS binding is not there: ${local}`, {
+        fix: 'It is for Linux: install @gradline/cuda-linux-x64, or build it by `npm run build -- cublas --cublas`',
       })
     }
   }
@@ -276,4 +279,33 @@ export function cublasAddon(): CublasAddon {
     })
   }
   return cublas
+}
+
+/** cuBLAS as the CUDA backend can use it in this process, or why it cannot. */
+export type CublasState = { provider: unknown; version: string; path: string } | { missing: string }
+
+export function findCublas(): CublasState {
+  try {
+    const { provider, ...binding } = cublasAddon()
+    const { found, version = '', path = '', driverError, error = 'cuBLAS was not found' } = binding.load()
+    return found && driverError === undefined ? { provider, version, path } : { missing: driverError ?? error }
+  } catch (error) {
+    return { missing: (error as Error).message }
+  }
+}
+
+let heldPlans: string | undefined
+
+/**
+ * Sets the file of measured plans, of which a process has one; what of it cannot be used is a warning. With `hold`, programs
+ * that are compiled later depend on it, and another one is refused.
+ */
+export function useMeasuredPlans(path: string, { hold = false } = {}): void {
+  if (heldPlans === path) return
+  if (heldPlans !== undefined) {
+    throw new GradlineError('state', `This process keeps measured plans in ${heldPlans}, so not in ${path} as well`)
+  }
+  const ignored = cublasAddon().cache(path)
+  if (ignored) process.emitWarning(ignored)
+  if (hold) heldPlans = path
 }

@@ -3,6 +3,7 @@
 #include "../core/library.h"
 #include "../core/machine.h"
 #include "../cpu/backend.h"
+#include "../cuda/blas.h"
 #include "../ref/table.h"
 #include "wraps.h"
 
@@ -69,20 +70,41 @@ const Backend &backendOf(const std::string &name) {
   return loadBackend(name);
 }
 
-// open(backend, threads, isa, cores = 0, index = 0, graph = 'on'): backend 'cpu', 'ref' or the path of a library;
-// threads 0 for all cores, isa '' for the best, cores 0 for those this process may use; index and graph ('on', 'off',
-// 'check') are for cuda.
+// What the addon of the cuBLAS binding calls its provider: an External with a table, told apart by its tag.
+const GlBlas *toBlas(const Napi::Value &value) {
+  static constexpr napi_type_tag kTag = GL_BLAS_TAG;
+  if (!value.IsExternal() || !value.As<Napi::External<GlBlas>>().CheckTypeTag(&kTag))
+    rejectArgument("blas must be the provider of the cuBLAS binding");
+  return value.As<Napi::External<GlBlas>>().Data();
+}
+
+GraphMode toGraphMode(const std::string &mode) {
+  constexpr std::string_view kModes[] = {"on", "off", "check", "unmerged"};  // in the order of GraphMode
+  const auto known = std::find(std::begin(kModes), std::end(kModes), mode);
+  if (known == std::end(kModes)) rejectArgument("unknown graph mode \"" + mode + "\"");
+  return static_cast<GraphMode>(known - std::begin(kModes));
+}
+
+// open(backend, threads, isa, cores = 0, card = {}): backend 'cpu', 'ref' or the path of a library; threads 0 for all
+// cores, isa '' for the best, cores 0 for those this process may use. card: { index, graph: 'on' | 'off' | 'check' |
+// 'unmerged', blas?, blasNeeded, tune }.
 Napi::Value open(const Napi::CallbackInfo &info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const std::string name = toString(info[0], "backend");
-    const auto threads = static_cast<int32_t>(toInteger(info[1], "threads", 0, 1024));
+    DeviceOptions options{};
+    options.threads = static_cast<int32_t>(toInteger(info[1], "threads", 0, 1024));
     const std::string isa = toString(info[2], "isa");
-    const auto cores = info[3].IsUndefined() ? 0 : static_cast<int32_t>(toInteger(info[3], "cores", 0, 1024));
-    const auto index = info[4].IsUndefined() ? 0 : static_cast<int32_t>(toInteger(info[4], "index", 0, 1024));
-    const std::string mode = info[5].IsUndefined() ? "on" : toString(info[5], "graph");
-    if (mode != "on" && mode != "off" && mode != "check") rejectArgument("unknown graph mode \"" + mode + "\"");
-    const GraphMode graph = mode == "on" ? GraphMode::on : mode == "off" ? GraphMode::off : GraphMode::check;
-    auto host = Host::create(info.Env(), Device::open(backendOf(name), threads, isa, cores, index, graph));
+    if (!info[3].IsUndefined()) options.cores = static_cast<int32_t>(toInteger(info[3], "cores", 0, 1024));
+    if (!info[4].IsUndefined()) {
+      if (!info[4].IsObject()) rejectArgument("card must be an object");
+      const auto card = info[4].As<Napi::Object>();
+      options.index = static_cast<int32_t>(toInteger(card.Get("index"), "index", 0, 1024));
+      options.graph = toGraphMode(toString(card.Get("graph"), "graph"));
+      if (const Napi::Value blas = card.Get("blas"); !blas.IsUndefined()) options.blas = toBlas(blas);
+      options.blasNeeded = card.Get("blasNeeded").ToBoolean();
+      options.tune = card.Get("tune").ToBoolean();
+    }
+    auto host = Host::create(info.Env(), Device::open(backendOf(name), options, isa));
     return NativeDevice::create(info.Env(), Environment::of(info.Env()).device, std::move(host));
   });
 }

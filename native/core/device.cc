@@ -25,14 +25,10 @@ uint64_t memoryLimitOf(const Backend &backend) {
 
 }  // namespace
 
-std::shared_ptr<Device> Device::open(const Backend &backend, int32_t threads, const std::string &isa, int32_t cores,
-                                     int32_t index, GraphMode graph) {
-  DeviceOptions options{};
+std::shared_ptr<Device> Device::open(const Backend &backend, DeviceOptions options, const std::string &isa) {
   ErrorText error{};
-  options.cores = cores > 0 ? cores : readMachine().cores;
-  options.threads = threads > 0 ? threads : options.cores;
-  options.index = index;
-  options.graph = graph;
+  if (options.cores == 0) options.cores = readMachine().cores;
+  if (options.threads == 0) options.threads = options.cores;
   if (isa.size() >= sizeof options.isa) throw Error(ErrorCode::argument, "unknown instruction set \"" + isa + "\"");
   std::memcpy(options.isa, isa.c_str(), isa.size());
   void *handle = backend.open(&options, &error);

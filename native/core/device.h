@@ -40,10 +40,9 @@ struct Run {
 
 class Device : public std::enable_shared_from_this<Device> {
  public:
-  // threads 0: as many as the process may use; isa "": the best of the machine; cores 0: those that the process may
-  // use; index and graph: of cuda devices. Throws Error (backend).
-  static std::shared_ptr<Device> open(const Backend &backend, int32_t threads, const std::string &isa, int32_t cores,
-                                      int32_t index = 0, GraphMode graph = GraphMode::on);
+  // In the options, threads 0: as many as the process may use; cores 0: those that it may use. `isa` goes to
+  // options.isa; "": the best of the machine. Throws Error (argument, backend).
+  static std::shared_ptr<Device> open(const Backend &backend, DeviceOptions options, const std::string &isa);
   ~Device();
   Device(const Device &) = delete;
 

@@ -16,11 +16,9 @@ const Backend &loadBackend(const std::string &path) {
   const auto table = reinterpret_cast<const Backend *(*)()>(dlsym(library, "gradline_backend"));
   if (!table) throw Error(ErrorCode::backend, path + " exports no gradline_backend");
   const Backend &backend = *table();
-  if (backend.abi != kAbiVersion) {
-    throw Error(ErrorCode::backend, path + " has version " + std::to_string(backend.abi) +
-                                        " of the interface, expected " + std::to_string(kAbiVersion) +
-                                        ": it belongs to another release");
-  }
+  if (backend.fingerprint != kFingerprint)
+    throw Error(ErrorCode::backend,
+                path + " belongs to another release: it was built for other ops or another interface");
   return backend;
 #endif
 }

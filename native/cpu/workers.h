@@ -64,9 +64,11 @@ class Team {
   struct Worker {
     Signal order;  // a counter, so that each differs from the one before, and in the low 8 bits what to do
     std::thread thread;
+    std::atomic<int> core{-1};  // on which it began its last job; the runner's too
   };
 
   void work(int index);
+  void takeCore(int index);
   void order(int worker, uint32_t what);
   void stop();
 

@@ -360,12 +360,12 @@ Napi::Value loadFromJs(const Napi::CallbackInfo &info) {
   return result;
 }
 
-// cache(path?: string)
-void cacheFromJs(const Napi::CallbackInfo &info) {
+// cache(path?: string) -> what of the file is ignored, or ''
+Napi::Value cacheFromJs(const Napi::CallbackInfo &info) {
   auto options = Napi::Object::New(info.Env());
   options["path"] = info[0];
   const std::string path = Fields(options, "cache").text("path");
-  guarded(info.Env(), [&] { setCacheFile(path); });
+  return guarded(info.Env(), [&] { return Napi::String::New(info.Env(), setCacheFile(path)); });
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {

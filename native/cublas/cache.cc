@@ -1,6 +1,7 @@
 // Measured algorithms: a map from the key of a plan to the library's opaque blob, kept in a file of JSON lines where
 // one is set. The file is read when it is set and before it is written; writing goes to a new file that takes the place
-// of the old one, so that two processes never leave half a file. A line that cannot be read is dropped.
+// of the old one, so that two processes never leave half a file. A line that cannot be read, or whose check does not
+// fit, is dropped and told of; a file with no other lines is somebody else's and is never written.
 #include <unistd.h>
 
 #include <cstdio>
@@ -47,6 +48,15 @@ std::string plain(std::string key) {
   return key;
 }
 
+// FNV-1a (Fowler, Noll, Vo 1991) of what must not have changed: a damaged algorithm may be another valid one.
+std::string checkOf(const std::string &key, const std::string &algorithm) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : key + "\n" + algorithm) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  char word[17];
+  std::snprintf(word, sizeof word, "%016llx", static_cast<unsigned long long>(hash));
+  return word;
+}
+
 std::string field(const std::string &line, const char *name) {
   const std::string opening = std::string("\"") + name + "\":\"";
   const size_t start = line.find(opening);
@@ -55,17 +65,27 @@ std::string field(const std::string &line, const char *name) {
   return to == std::string::npos ? "" : line.substr(from, to - from);
 }
 
-// What this process has measured stays: it is newer.
-void read() {
+// What this process has measured stays: it is newer. Counts lines that are ours and lines that are not.
+struct Lines {
+  int good = 0, bad = 0;
+};
+Lines read() {
+  Lines lines;
   std::ifstream in(file);
   for (std::string line; std::getline(in, line);) {
+    if (line.empty()) continue;
     Entry entry{};
-    const std::string key = field(line, "key");
-    if (key.empty() || !parseHex(field(line, "algorithm"), entry.algo)) continue;
+    const std::string key = field(line, "key"), algorithm = field(line, "algorithm");
+    if (key.empty() || !parseHex(algorithm, entry.algo) || field(line, "check") != checkOf(key, algorithm)) {
+      lines.bad++;
+      continue;
+    }
+    lines.good++;
     const size_t seconds = line.find("\"seconds\":");
     if (seconds != std::string::npos) entry.seconds = std::strtod(line.c_str() + seconds + 10, nullptr);
     known.emplace(key, entry);
   }
+  return lines;
 }
 
 void write() {
@@ -75,7 +95,9 @@ void write() {
     for (const auto &[key, entry] : known) {
       char seconds[32];
       std::snprintf(seconds, sizeof seconds, "%.9g", entry.seconds);
-      out << "{\"key\":\"" << key << "\",\"algorithm\":\"" << hex(entry.algo) << "\",\"seconds\":" << seconds << "}\n";
+      const std::string algorithm = hex(entry.algo);
+      out << "{\"key\":\"" << key << "\",\"algorithm\":\"" << algorithm << "\",\"seconds\":" << seconds
+          << ",\"check\":\"" << checkOf(key, algorithm) << "\"}\n";
     }
     out.flush();
     if (!out) {
@@ -92,11 +114,19 @@ void write() {
 
 }  // namespace
 
-void setCacheFile(const std::string &path) {
+std::string setCacheFile(const std::string &path) {
   std::lock_guard<std::mutex> lock(mutex);
   file = path;
   known.clear();
-  if (!file.empty()) read();
+  if (file.empty()) return "";
+  const Lines lines = read();
+  if (lines.bad == 0) return "";
+  if (lines.good == 0) {
+    file.clear();
+    return path + " is no file of measured plans; it is ignored and left alone";
+  }
+  return path + ": " + std::to_string(lines.bad) + " of " + std::to_string(lines.good + lines.bad) +
+         " lines are damaged and ignored";
 }
 
 bool findMeasured(const std::string &key, Algo &algo) {

@@ -98,7 +98,7 @@ class Plan {
 Plan *tune(Queue &, const Product &, const GlPlanOptions &, const GlOperands &, const GlTune &);
 
 // Measured algorithms by key, in a file of JSON lines or, without one, in the process (cache.cc).
-void setCacheFile(const std::string &path);  // empty: none
+std::string setCacheFile(const std::string &path);  // empty: none. What of the file is ignored, for people, or ""
 bool findMeasured(const std::string &key, Algo &algo);
 void keepMeasured(const std::string &key, const Algo &algo, double seconds);
 

@@ -151,7 +151,8 @@ void checkDriver(Result result, const char *what) {
   if (result == 0) return;
   const char *text = nullptr;
   loadedWithDriver().driver.errorString(result, &text);
-  throw Failure(kInternalError, std::string(what) + " failed: " + (text ? text : "error " + std::to_string(result)));
+  throw DriverFailure(kInternalError,
+                      std::string(what) + " failed: " + (text ? text : "error " + std::to_string(result)));
 }
 
 }  // namespace gradline::cublas

@@ -25,6 +25,11 @@ struct Failure : std::runtime_error {
   Failure(Status status, const std::string &text) : std::runtime_error(text), code(status) {}
 };
 
+// Of the driver rather than of a library: whatever was queued may not have happened.
+struct DriverFailure : Failure {
+  using Failure::Failure;
+};
+
 // The first search that succeeds is kept for the life of the process. Null: `error` lists what was looked for.
 // `folder` (may be empty) is looked at before the loader's own places.
 const Library *load(const std::string &folder, std::string &error);

@@ -29,6 +29,14 @@ void set(Status (*setter)(Desc, int, const void *, size_t), Desc desc, int attri
   check(setter(desc, attribute, &value, sizeof value), "cublasLtMatmulDescSetAttribute");
 }
 
+bool reducesInPlace(const Algo &algorithm) {
+  uint32_t scheme = 0;
+  size_t written = 0;
+  check(loaded().api.algoConfig(&algorithm, kConfigReductionScheme, &scheme, sizeof scheme, &written),
+        "cublasLtMatmulAlgoConfigGetAttribute");
+  return (scheme & kReductionInPlace) != 0;
+}
+
 bool aligned(const void *address, uint32_t bytes) { return reinterpret_cast<uintptr_t>(address) % bytes == 0; }
 
 }  // namespace
@@ -151,12 +159,8 @@ const std::vector<Heuristic> &Plan::candidates() {
   api.prefDestroy(preference);
   check(status, what);
   for (int i = 0; i < count; i++) {
-    uint32_t scheme = 0;
-    size_t written = 0;
     if (found[i].state != kSuccess || found[i].workspaceBytes > options.workspaceLimit) continue;
-    check(api.algoConfig(&found[i].algo, kConfigReductionScheme, &scheme, sizeof scheme, &written),
-          "cublasLtMatmulAlgoConfigGetAttribute");
-    if (!(scheme & kReductionInPlace)) candidates_.push_back(found[i]);
+    if (!reducesInPlace(found[i].algo)) candidates_.push_back(found[i]);
   }
   asked_ = true;
   return candidates_;
@@ -175,6 +179,7 @@ bool Plan::useStored() {
   Heuristic verdict{};
   const Status status = loaded().api.algoCheck(queue.handle, desc_, left_, right_, out_, out_, &known.algo, &verdict);
   if (status != kSuccess || verdict.state != kSuccess || verdict.workspaceBytes > options.workspaceLimit) return false;
+  if (reducesInPlace(known.algo)) return false;
   known.workspaceBytes = verdict.workspaceBytes;
   use(known, true);
   return true;

@@ -113,6 +113,8 @@ Plan *tune(Queue &queue, const Product &product, const GlPlanOptions &options, c
         seconds = std::min(seconds, clock.seconds(queue.stream, [&] { plan->run(own); }));
       }
       if (seconds < best) best = seconds, winner = i;
+    } catch (const DriverFailure &) {
+      throw;  // work may still be under way, and would be taken for that of the next candidate
     } catch (const Failure &failure) {
       refused += "; " + std::to_string(i) + ": " + failure.what();
     }

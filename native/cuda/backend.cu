@@ -1,8 +1,6 @@
 // The table of the CUDA backend: opening a card or saying what is missing, memory, and the doors to executables, which
 // are graph.cu. No exception leaves it: what fails inside a call becomes the device's failure, which the core asks for.
-#include <cstddef>
 #include <cstdio>
-#include <memory>
 
 #include "host.h"
 
@@ -30,6 +28,29 @@ int countOfCards() {
   return count;
 }
 
+// The library for products. Unless it was asked for by name, one that cannot be used is told of and done without.
+void openLibrary(Device &device, const DeviceOptions &options) {
+  const auto &blas = *static_cast<const GlBlas *>(options.blas);
+  std::string missing;
+  if (blas.abi != GL_BLAS_ABI || blas.size < sizeof blas) {
+    missing = "the library for products belongs to another release";
+  } else if (const int32_t code = blas.open(&device.blasHandle)) {
+    missing = std::string("could not open ") + blas.name + ": " + blas.text(code);
+  }
+  if (!missing.empty()) {
+    if (options.blasNeeded) throw std::runtime_error(missing);
+    device.productsBy += " (" + missing + ")";
+    return;
+  }
+  device.blas = &blas;  // from here on the device closes it
+  device.allByLibrary = options.blasNeeded;
+  device.tune = options.tune;
+  const int32_t number = blas.version();
+  device.productsBy = std::string(blas.name) + " " + std::to_string(number / 10000) + "." +
+                      std::to_string(number / 100 % 100) + "." + std::to_string(number % 100);
+  if (!device.allByLibrary) device.productsBy += ", small ones by own kernels";
+}
+
 std::unique_ptr<Device> openCard(const DeviceOptions &options) {
   const int count = countOfCards();
   if (options.index < 0 || options.index >= count)
@@ -44,18 +65,13 @@ std::unique_ptr<Device> openCard(const DeviceOptions &options) {
   auto device = std::make_unique<Device>();
   device->index = options.index;
   device->graph = options.graph;
+  device->multiprocessors = card.multiProcessorCount;
   device->description = "cuda:" + std::to_string(options.index) + " " + card.name + ", compute capability " +
                         capability + ", " + std::to_string(card.multiProcessorCount) + " multiprocessors";
   check(cudaSetDevice(options.index), "use the card");
   check(cudaStreamCreateWithFlags(device->stream.out(), cudaStreamNonBlocking), "create a stream");
-  if (const auto *blas = static_cast<const GlBlas *>(options.blas)) {
-    if (blas->abi != GL_BLAS_ABI || blas->size < offsetof(GlBlas, plan))
-      throw std::runtime_error("the library for products belongs to another release");
-    check(cudaMalloc(device->blasWorkspace.out(), kBlasBytes), "allocate the workspace of products");
-    const int32_t code = blas->open(&device->blasHandle);
-    if (code != 0) throw std::runtime_error(std::string("could not open ") + blas->name + ": " + blas->text(code));
-    device->blas = blas;
-  }
+  device->productsBy = "own kernels";
+  if (options.blas) openLibrary(*device, options);
   return device;
 }
 
@@ -108,10 +124,12 @@ void *open(const DeviceOptions *options, ErrorText *error) {
 void close(void *device) {
   const std::unique_ptr<Device> ending(&of(device));
   (void)cudaSetDevice(ending->index);
-  if (ending->blas) ending->blas->close(ending->blasHandle);
 }
 
-void describe(const void *device, ErrorText *out) { tell(out, static_cast<const Device *>(device)->description); }
+void describe(const void *device, ErrorText *out) {
+  const Device &d = *static_cast<const Device *>(device);
+  tell(out, d.description + ", products by " + d.productsBy);
+}
 int32_t threads(const void *) { return 1; }
 
 void *alloc(void *device, size_t bytes) {
@@ -160,8 +178,10 @@ void read(void *device, void *to, const void *from, size_t bytes) {
 
 void *compile(void *device, Op *ops, uint32_t count, Numerics numerics, ErrorText *error) {
   try {
-    return new Held{of(device), Executable(of(device), ops, count, numerics)};
+    check(cudaSetDevice(of(device).index), "use the card");
+    return new Held{of(device), {of(device), ops, count, numerics}};
   } catch (const std::exception &e) {
+    (void)cudaGetLastError();
     tell(error, std::string("cuda: ") + e.what());
     return nullptr;
   }
@@ -213,8 +233,8 @@ int32_t count() {
 }
 
 const Backend table = {
-    kAbiVersion, "cuda", open, close, describe, threads, alloc, release, write,   read,  compile,
-    workspace,   bind,   step, run,   park,     peak,    plan,  destroy, failure, count,
+    kFingerprint, "cuda", open, close, describe, threads, alloc, release, write,   read,  compile,
+    workspace,    bind,   step, run,   park,     peak,    plan,  destroy, failure, count,
 };
 
 }  // namespace

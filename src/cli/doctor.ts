@@ -4,7 +4,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import { GradlineError } from '../errors.js'
-import { type Addon, cudaLibrary, type Found, find, load, version } from '../native.js'
+import { type Addon, cudaLibrary, type Found, find, findCublas, load, version } from '../native.js'
 import { describePlatform, platform } from '../platform.js'
 import type { Command, Context } from './command.js'
 
@@ -65,7 +65,7 @@ function describeMachine(row: Row, native: Addon): void {
   row('threads', `${cores}, what affinity and control group allow`)
 }
 
-// Facts of the system's files: no library is loaded and no program started.
+// Facts of the system's files; only where there is a card to use it on, cuBLAS is loaded, since only that tells.
 function describeCuda(row: Row, target: string): string[] {
   if (process.platform !== 'linux') {
     row('gpu', `not used on ${process.platform}`)
@@ -81,12 +81,20 @@ function describeCuda(row: Row, target: string): string[] {
   const library = cudaLibrary()
   const backend = existsSync(library)
   row('cuda part', backend ? library : 'none')
+  if (backend && gpus.length > 0) row('products', productsBy())
   if (gpus.length === 0) return []
   return [
     driver && libcuda ? '' : 'the NVIDIA driver (libcuda.so.1)',
     cublas ? '' : 'cuBLAS 13 or 12 (libcublas.so.13)',
     backend ? '' : `the package @gradline/cuda-${target}`,
   ].filter(Boolean)
+}
+
+// Who makes the matrix products of a card.
+function productsBy(): string {
+  const cublas = findCublas()
+  if (!('missing' in cublas)) return `by cuBLAS ${cublas.version}: ${cublas.path}`
+  return `by own kernels: ${cublas.missing.split('\n')[0]?.replace(/; looked for:$/, '')}`
 }
 
 function contentOf(path: string): string {

@@ -2,6 +2,7 @@
 // queued, so that the device never waits for JavaScript and JavaScript never waits for a step.
 
 import type { Dataset } from '../data/dataset.js'
+import { type Device, device } from '../device.js'
 import { checkInteger, checkOptions, expected, GradlineError } from '../errors.js'
 import { grad } from '../grad.js'
 import type { Loss } from '../losses/loss.js'
@@ -40,6 +41,11 @@ export interface FitOptions {
   callbacks?: readonly Callback[]
   /** Ends the run at the next step boundary; it rejects with code 'aborted' and the model keeps whole steps. */
   signal?: AbortSignal | undefined
+  /**
+   * Where the run is expected to happen. A model computes where its weights are, so this only checks: the run rejects when
+   * the model is elsewhere, or when this machine has no such device and why. Default: wherever the model is.
+   */
+  device?: string | Device
 }
 
 const optionNames = [
@@ -53,6 +59,7 @@ const optionNames = [
   'validation',
   'callbacks',
   'signal',
+  'device',
 ]
 const chunkSeconds = 0.015
 // Reading the results of a step takes JavaScript some microseconds; more at once would delay the event loop.
@@ -162,6 +169,7 @@ export class Loop {
       throw expected('a list of callbacks such as earlyStopping()', 'callbacks', callbacks)
     }
     callbacks.forEach(checkCallback)
+    if (options.device !== undefined) checkDevice(model, options.device)
     this.#model = model
     this.#data = data
     this.#options = options
@@ -384,4 +392,19 @@ export class Loop {
     if (signal?.aborted)
       throw new GradlineError('aborted', 'Training was stopped by its signal', { cause: signal.reason })
   }
+}
+
+// A device that the machine lacks says so when it is opened, before anything is said of the model.
+function checkDevice(model: Model, wanted: string | Device): void {
+  const isModels = wanted === model.device || wanted === model.device.name || `${wanted}:0` === model.device.name
+  if (isModels) return
+  const { name } = device(wanted)
+  throw new GradlineError(
+    'argument',
+    `Expected the device of ${model.name}, ${model.device.name}, but received ${name}`,
+    {
+      where: 'device of fit',
+      fix: `A model trains where its weights are: model(..., { device: '${name}' })`,
+    },
+  )
 }

@@ -28,14 +28,23 @@ export interface Report {
 export function control(): {
   report(): Report
   reset(options?: { failAt?: number; rude?: boolean; onlyRight?: boolean; unsupported?: number }): void
+  /** From now on it computes on the emulated card of the backend at this path. */
+  attach(path: string): void
 } {
   for (const path of [binding, library]) {
     if (!existsSync(path)) throw new Error(`${path} is missing: npm run build -- cublas --cublas`)
   }
-  const native = createRequire(import.meta.url)(library) as { report(): string; reset(options: object): void }
+  const native = createRequire(import.meta.url)(library) as {
+    report(): string
+    reset(options: object): void
+    attach(path: string): boolean
+  }
   return {
     report: () => JSON.parse(native.report()) as Report,
     reset: (options = {}) => native.reset(options),
+    attach: (path) => {
+      if (!native.attach(path)) throw new Error(`${path} has no emulated card`)
+    },
   }
 }
 

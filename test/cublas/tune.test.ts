@@ -3,7 +3,7 @@
 import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { Cublas, type DeviceBuffer, type Tune } from '../../src/cublas.js'
 import { control, folder, here, integers, product } from './standin.js'
 
@@ -108,6 +108,7 @@ describe.skipIf(!here)('tuning', () => {
   })
 
   it('reads the file of another process, drops broken lines, and keeps a key for what matters', () => {
+    const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
     blas.tune(problem())
     const kept = lines()[0] as string
     blas.close()
@@ -127,11 +128,16 @@ describe.skipIf(!here)('tuning', () => {
     expect(lines()).toHaveLength(2)
     expect(lines()).toContain(kept)
     expect(readdirSync(join(cacheFile, '..'))).toEqual(['algorithms.jsonl'])
-    // An algorithm that the library does not accept is not used.
+    // An algorithm that is not the one that was kept is not used.
     blas.close()
     writeFileSync(cacheFile, `${kept.replace(/"algorithm":"[0-9a-f]+"/, `"algorithm":"${'ab'.repeat(64)}"`)}\n`)
     blas = new Cublas({ cacheFile, workspaceBytes: 65536 })
     expect(blas.ltMatmul(problem()).measured).toBe(false)
+    expect(warned.mock.calls).toEqual([
+      [`${cacheFile}: 3 of 4 lines are damaged and ignored`],
+      [`${cacheFile} is no file of measured plans; it is ignored and left alone`],
+    ])
+    warned.mockRestore()
   })
 
   it('says when the file cannot be written', () => {

@@ -56,6 +56,34 @@ void convolutions() {
   }
 }
 
+// Filters of one pixel are matrix products; what has strides, padding or groups is not.
+void pointwise() {
+  const Shape x = {2, 3, 5, 6}, w = {1, 1, 6, 4}, y = {2, 3, 5, 4};
+  const Values a = integers(-4, 4, 1), b = integers(-4, 4, 2);
+  for (const uint32_t offered : {1u << GL_EPILOGUE_NONE, 1u | 1u << GL_EPILOGUE_BIAS | 1u << GL_EPILOGUE_BGRAD_B}) {
+    const auto with = [&](const char *name, OpCode code) {
+      namespace at = attr::conv2d;
+      Case c(name, code);
+      for (const int one : {at::strideH, at::strideW, at::dilationH, at::dilationW, at::groups}) c.attr(one, 1);
+      return c.library(offered);
+    };
+    with("conv2d of one pixel", OpCode::conv2d)
+        .in(x, a)
+        .in(w, b)
+        .out(y)
+        .epilogue(OpCode::add, {4}, integers(-9, 9, 3))
+        .epilogue(OpCode::relu)
+        .check(kExact);
+    with("conv2dInputGrad of one pixel", OpCode::conv2dInputGrad)
+        .in(y, a)
+        .in(w, b)
+        .out(x)
+        .epilogueBelow(OpCode::reluGrad, integers(-2, 2, 4))
+        .check(kExact);
+    with("conv2dFilterGrad of one pixel", OpCode::conv2dFilterGrad).in(x, a).in(y, b).out(w).out({4}).check(kExact);
+  }
+}
+
 void pools() {
   const struct {
     int64_t n, h, w, c, kernel, stride, pad;
@@ -109,7 +137,10 @@ void pools() {
 
 }  // namespace
 
-void testConv() { convolutions(); }
+void testConv() {
+  convolutions();
+  pointwise();
+}
 void testPool() { pools(); }
 
 }  // namespace gradline::cuda::test

@@ -39,6 +39,21 @@ struct BlocksTalk {
     if (block() == 1) y[1] = y[0] + 1.0f;
   }
 };
+// Blocks that are on the card at once exchange what they wrote, over a barrier of the grid that all of them reach or
+// not.
+enum class Meets { all, none, some };
+template <Meets meets>
+struct BlocksExchange {
+  static constexpr int kThreads = 64;
+  Global<float> y;
+  GPU_DEVICE void run() const {
+    y[block() * kThreads + thread()] = 1.0f;
+    if (meets == Meets::all || (meets == Meets::some && block() == 0)) gridBarrier(nullptr, 2);
+    const float other = y[(1 - block()) * kThreads + thread()];
+    if (meets == Meets::all) gridBarrier(nullptr, 2);
+    y[block() * kThreads + thread()] = other;
+  }
+};
 struct ReadsTooFar {
   static constexpr int kThreads = 64;
   Global<const float> x;
@@ -87,12 +102,13 @@ struct Unaligned {
 };
 
 template <class Kernel>
-void expect(const char *name, const Kernel &kernel, int64_t blocks, const std::string &wanted) {
+void expect(const char *name, const Kernel &kernel, int64_t blocks, const std::string &wanted, bool together = false) {
   for (const emulator::Order order : {emulator::Order::forward, emulator::Order::reverse, emulator::Order::random}) {
     emulator::setOrder(order, 3);
     emulator::findings().clear();
     Launches launches;
     launch(launches, kernel, {blocks});
+    launches.list[0].together = together;
     emulator::run(launches.list[0]);
     std::string all;
     for (const std::string &finding : emulator::findings()) all += finding + "\n";
@@ -113,6 +129,14 @@ void testDetector() {
   expect("no barrier", Reverse<false>{in, out}, 1, "race");
   expect("two blocks write one element", BlocksCollide{out}, 2, "race (two writes)");
   expect("one block reads what another writes", BlocksTalk{out}, 2, "race");
+  float *z = static_cast<float *>(emulator::allocate(128 * sizeof(float), "z"));
+  const Global<float> both = global<float>(z, 512);
+  expect("blocks that wait for each other", BlocksExchange<Meets::all>{both}, 2, "", true);
+  expect("blocks that do not wait", BlocksExchange<Meets::none>{both}, 2, "race", true);
+  expect("a barrier of the grid that a block misses", BlocksExchange<Meets::some>{both}, 2, "grid is not reached",
+         true);
+  expect("a barrier of a grid that runs block by block", BlocksExchange<Meets::all>{both}, 2, "blocks run alone");
+  emulator::release(z);
   expect("a read beyond the end", ReadsTooFar{in, out}, 1, "read out of bounds");
   expect("a write before the begin", WritesTooFar{out}, 1, "write out of bounds");
   expect("a read of unwritten shared memory", ReadsUnwritten{out}, 1, "undefined memory");

@@ -3,20 +3,16 @@
 // native/replay on the same library.
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { type Device, type DeviceOptions, device, devices } from '../../src/device.js'
 import {
+  adam,
   assign,
-  batchNorm,
-  conv2d,
   crossEntropy,
   dataset,
   dense,
   dropout,
-  flatten,
   type Layer,
-  type Model,
-  maxPool2d,
   model,
   momentum,
   ops,
@@ -25,60 +21,15 @@ import {
   variable,
 } from '../../src/index.js'
 import { cudaLibrary } from '../../src/native.js'
+import { Program } from '../../src/program.js'
 import { expectError, fingerprintOf, numbers } from '../api/help.js'
+import { data, expectAgreement, library, type Network, networks, trained } from './networks.js'
 
-const library = fileURLToPath(new URL('../../build-cuda/libgradline_cuda_emulated.so', import.meta.url))
 const card = (graph: DeviceOptions['graph'] = true): Device => device('cuda', { library, graph })
-
-interface Network {
-  shape: number[]
-  layers: () => Layer[]
-}
-const rows = 16
-const steps = 10
-const networks: Record<string, Network> = {
-  'an MLP with batch norm': {
-    shape: [7],
-    layers: () => [dense(19), batchNorm(), relu(), dense(9), relu(), dense(3)],
-  },
-  'a CNN': {
-    shape: [6, 6, 2],
-    layers: () => [conv2d(5, 3), batchNorm(), relu(), maxPool2d(2), conv2d(4, 2), relu(), flatten(), dense(3)],
-  },
-}
-
-function data(shape: number[]) {
-  const size = shape.reduce((a, b) => a * b)
-  const labels = Int32Array.from({ length: rows }, (_, i) => i % 3)
-  return dataset(Float32Array.from(numbers(rows * size)), labels, { shape: [rows, ...shape] })
-}
-
-async function trained({ shape, layers }: Network, on: Device | undefined): Promise<{ net: Model; losses: number[] }> {
-  const net = model(shape, layers(), { seed: 3, ...(on ? { device: on } : {}) })
-  const { epochs } = await net.fit(data(shape), {
-    loss: crossEntropy(),
-    optimizer: momentum({ lr: 0.05 }),
-    epochs: (steps * 8) / rows,
-    batchSize: 8,
-  })
-  return { net, losses: epochs.map(({ train }) => train.loss) }
-}
-
-// 8 * 2^-24 * sqrt(K) * magnitude, for each of the steps; K: the longest sum, over the batch and all places of an image.
-const allowed = (values: Float32Array): number =>
-  8 * 2 ** -24 * Math.sqrt(8 * 16) * steps * Math.max(1, ...values.map(Math.abs))
 
 describe.skipIf(!existsSync(library)).each(Object.entries(networks))('%s on the emulated card', (_, network) => {
   it('learns what it learns on the CPU', async () => {
-    const [cpu, cuda] = [await trained(network, undefined), await trained(network, card())]
-    const weights = await cuda.net.weights()
-    for (const [name, { data: expected }] of await cpu.net.weights()) {
-      const got = weights.get(name)?.data ?? new Float32Array()
-      expect(got.length, name).toBe(expected.length)
-      const worst = Math.max(...expected.map((value, i) => Math.abs(value - (got[i] ?? Number.NaN))))
-      expect(worst, name).toBeLessThanOrEqual(allowed(expected))
-    }
-    for (const [i, loss] of cpu.losses.entries()) expect(cuda.losses[i]).toBeCloseTo(loss, 4)
+    await expectAgreement(await trained(network, card()), await trained(network, undefined))
   })
 
   it('has equal bits as graphs, one by one, compared, and twice', async () => {
@@ -87,6 +38,41 @@ describe.skipIf(!existsSync(library)).each(Object.entries(networks))('%s on the 
     expect(await print(true)).toBe(graph)
     expect(await print(false)).toBe(graph)
     expect(await print('check')).toBe(graph)
+  })
+})
+
+// What program.print() says of the training step of a network that learns from bytes, and what it has learned.
+async function trainedStep(shape: number[], layers: Layer[], batchSize: number, graph: DeviceOptions['graph']) {
+  const net = model(shape, layers, { seed: 3, device: card(graph) })
+  const size = shape.reduce((a, b) => a * b)
+  const count = 4 * batchSize
+  const inputs = Uint8Array.from({ length: count * size }, (_, i) => (i * i) % 251)
+  const labels = Int32Array.from({ length: count }, (_, i) => i % 3)
+  const running = vi.spyOn(Program.prototype, 'runMany')
+  await net.fit(dataset(inputs, labels, { shape: [count, ...shape] }), {
+    loss: crossEntropy(),
+    optimizer: adam(),
+    batchSize,
+  })
+  const programs = running.mock.contexts as Program[]
+  running.mockRestore()
+  const step = programs.find(({ name }) => name.includes('train'))?.print() ?? ''
+  const nodes = [...step.matchAll(/\(node [\d-]+\/(\d+)\)/g)].map(([, all]) => Number(all))
+  return { nodes, fingerprint: await fingerprintOf(net) }
+}
+
+describe.skipIf(!existsSync(library)).each([
+  ['an MLP 784-128-10 in batches of 128, shared by several blocks', [784], [128, 10], 128, 1],
+  ['an MLP 4-32-16-4, left to one block', [4], [32, 16, 4], 16, 1],
+] as const)('a step of %s', (_, shape, widths, batch, most) => {
+  const layers = () => widths.flatMap((units, i) => (i < widths.length - 1 ? [dense(units), relu()] : [dense(units)]))
+  it(`has at most ${most} nodes, and the bits of its launches`, async () => {
+    const merged = await trainedStep([...shape], layers(), batch, true)
+    expect(merged.nodes.length).toBeGreaterThan(16) // an op each
+    for (const nodes of merged.nodes) expect(nodes).toBeLessThanOrEqual(most)
+    for (const graph of ['check', 'unmerged', false] as const) {
+      expect((await trainedStep([...shape], layers(), batch, graph)).fingerprint, `${graph}`).toBe(merged.fingerprint)
+    }
   })
 })
 
@@ -128,10 +114,52 @@ describe.skipIf(!existsSync(library))('the emulated card', () => {
     expect(profile.rows[0]?.plan).toContain('Unary<scale> 1x256')
   })
 
+  it('makes several nodes of a program with more stages than one has room for', async () => {
+    const program = (on: Device) =>
+      record(
+        ({ x }) => {
+          let y = x
+          for (let i = 0; i < 450; i++) y = ops.sub(ops.neg(y), x)
+          return y
+        },
+        { x: [5] },
+        { device: on },
+      )
+    const nodes = [
+      ...program(card())
+        .print()
+        .matchAll(/\(node [\d-]+\/(\d+)\)/g),
+    ].map(([, all]) => Number(all))
+    expect(Math.max(...nodes)).toBeGreaterThan(1)
+    expect(Math.max(...nodes)).toBeLessThan(9)
+    const x = [1, 2, 3, 4, 5]
+    const expected = (await program(device('cpu')).run({ x })).data
+    for (const graph of [true, 'check'] as const) expect((await program(card(graph)).run({ x })).data).toEqual(expected)
+  })
+
+  it('trains networks of several lanes at once, each to the bits it has alone', async () => {
+    const { layers } = networks['an MLP with batch norm'] as Network
+    const net = (seed: number, lane: number) =>
+      model([7], layers(), { seed, device: device('cuda', { library, lane }) })
+    const options = { loss: crossEntropy(), optimizer: momentum({ lr: 0.05 }), batchSize: 8, epochs: 3 }
+    const alone: string[] = []
+    for (const seed of [1, 2, 3]) {
+      const one = net(seed, 0)
+      await one.fit(data([7]), options)
+      alone.push(await fingerprintOf(one))
+    }
+    const together = [1, 2, 3].map((seed) => net(seed, seed))
+    expect(new Set(together.map((one) => one.device)).size).toBe(3)
+    await Promise.all(together.map((one) => one.fit(data([7]), { ...options, optimizer: momentum({ lr: 0.05 }) })))
+    expect(await Promise.all(together.map(fingerprintOf))).toEqual(alone)
+  })
+
   it('predicts, and says which card it is', async () => {
     const net = model([7], [dense(5), dropout(0.5)], { device: card() })
     expect(await net.predict(numbers(7))).toBeDefined()
-    expect(card().describe()).toBe('cuda:0 emulated card, compute capability 9.0, 1 multiprocessors')
+    expect(card().describe()).toBe(
+      'cuda:0 emulated card, compute capability 9.0, 3 multiprocessors, products by own kernels',
+    )
   })
 })
 
@@ -139,6 +167,8 @@ describe('without a card', () => {
   it('takes only options of its own', async () => {
     await expectError('argument', ['threads'], () => device('cuda', { library, threads: 2 }))
     await expectError('argument', ['graph'], () => device('cpu', { graph: false }))
+    await expectError('argument', ['lane'], () => device('cpu', { lane: 1 }))
+    await expectError('argument', ['lane'], () => device('cuda', { library, lane: -1 }))
     await expectError('argument', ['graph'], () => device('cuda', { library, graph: 'sometimes' as never }))
   })
 
@@ -147,6 +177,20 @@ describe('without a card', () => {
     const missing = existsSync(cudaLibrary()) ? 'no NVIDIA driver' : 'no CUDA part'
     await expectError('native', [missing], () => device('cuda'))
     await expectError('native', [missing], () => model([4], [dense(2)], { device: 'cuda:1' }))
+    const net = model([7], [dense(3)])
+    const options = { loss: crossEntropy(), optimizer: momentum({ lr: 0.05 }), batchSize: 8 }
+    await expectError('native', [missing], () => net.fit(data([7]), { ...options, device: 'cuda' }))
+    expect((await net.fit(data([7]), options)).epochs).toHaveLength(1)
+  })
+
+  it('trains a model where it is, and says so', async () => {
+    const net = model([7], [dense(3)])
+    const options = { loss: crossEntropy(), optimizer: momentum({ lr: 0.05 }), batchSize: 8 }
+    await expectError('argument', ['the device of model, cpu, but received ref', "{ device: 'ref' }"], () =>
+      net.fit(data([7]), { ...options, device: 'ref' }),
+    )
+    expect((await net.fit(data([7]), { ...options, device: 'cpu' })).epochs).toHaveLength(1)
+    expect((await net.fit(data([7]), { ...options, device: net.device })).epochs).toHaveLength(1)
   })
 
   it('refuses a library that is none', async () => {

@@ -8,6 +8,7 @@
 
 #include "../../native/cuda/emulator/fibers.h"
 #include "../../native/ref/table.h"
+#include "products.h"
 
 namespace gradline::cuda::test {
 namespace {
@@ -57,6 +58,9 @@ Values between(double low, double high, uint64_t seed) {
 }
 Values integers(int low, int high, uint64_t seed) {
   return [=](uint64_t i) { return low + std::floor(uniform(seed, i) * (high - low + 1)); };
+}
+Values wild(uint64_t seed) {
+  return [=](uint64_t i) { return std::pow(10, between(-6, 6, seed)(i)) * (uniform(seed + 1, i) < 0.5 ? -1 : 1); };
 }
 Values constant(double value) {
   return [=](uint64_t) { return value; };
@@ -125,6 +129,15 @@ Case &Case::epilogue(OpCode code, Shape operand, const Values &values, double at
   in(std::move(operand), values);
   epilogue_.back() = std::move(in_.back());
   in_.pop_back();
+  return *this;
+}
+Case &Case::epilogueBelow(OpCode code, const Values &values, double attr) {
+  const Tensor &y = out_[0].tensor;
+  below_ = op_.epilogues;
+  return epilogue(code, Shape(y.dims, y.dims + y.rank), values, attr);
+}
+Case &Case::library(uint32_t epilogues) {
+  library_ = epilogues;
   return *this;
 }
 Case &Case::partial() {
@@ -224,9 +237,13 @@ void Case::check(Tolerance tolerance) {
       for (size_t i = 0; i < epilogue_.size(); i++) op.epilogue[i].operand = epilogue_[i].tensor;
       op.segments = segments_.data();
       op.segmentCount = static_cast<int32_t>(segments_.size());
+      for (int i = 0; i < op.outputs && library_; i++) op.out[i].offset = static_cast<uint64_t>(i + 1) * kAlignment;
+      if (below_ >= 0) op.epilogue[below_].operand.offset = op.out[0].offset;
     };
     describe();
+    OfferedProducts products(library_);
     Launches launches;
+    if (library_) launches.products = &products;
     if (!plan(op, launches)) return failed(name_, "the planner refused it");
     const size_t planned = launches.list.size(), workspace = launches.workspaceBytes;
 
@@ -243,9 +260,16 @@ void Case::check(Tolerance tolerance) {
     for (size_t i = 0; i < epilogue_.size(); i++)
       if (op.epilogue[i].hasOperand)
         op.epilogue[i].operand.data = allocate(epilogue_[i].bytes.size(), "epilogue", epilogue_[i].bytes.data());
+    if (below_ >= 0) {
+      const std::vector<unsigned char> &bytes = epilogue_[static_cast<size_t>(below_)].bytes;
+      op.epilogue[below_].operand.data = op.out[0].data;
+      std::memcpy(op.out[0].data, bytes.data(), bytes.size());
+      emulator::define(op.out[0].data, bytes.size());
+    }
     op.workspace = workspace ? allocate(workspace, "workspace", nullptr) : nullptr;
     if (workspace) emulator::undefine(op.workspace, workspace);
     launches = {};
+    if (library_) launches.products = &products;
     launches.status = static_cast<DeviceStatus *>(allocate(sizeof(DeviceStatus), "status", nullptr));
     launches.segments = static_cast<const SegmentRecord *>(
         allocate(segments_.size() * sizeof(SegmentRecord), "segments", segments_.data()));
@@ -255,7 +279,13 @@ void Case::check(Tolerance tolerance) {
 
     emulator::setOrder(order, 7);
     emulator::findings().clear();
-    for (const Launch &launch : launches.list) emulator::run(launch);
+    for (const Launch &launch : launches.list) {
+      if (launch.work == Work::gemm)
+        products.run(productOf(launch));
+      else
+        emulator::run(launch);
+    }
+    if (library_ && products.made == 0) failed(name_, "the library made no product");
     for (const std::string &finding : emulator::findings()) failed(name_, finding);
     const RunStatus status = launches.status->first;
     if (status.fault != wantStatus.fault ||
@@ -274,6 +304,8 @@ void Case::check(Tolerance tolerance) {
     }
     if (order == emulator::Order::forward) {
       firstBytes = bytes;
+      result_.clear();
+      for (int64_t j = 0; j < out_[0].tensor.size; j++) result_.push_back(load(out_[0].tensor, bytes.data(), j));
       if (!status.fault) {
         size_t at = 0;
         for (size_t i = 0; i < out_.size(); i++) {

@@ -19,6 +19,7 @@ Values normal(uint64_t seed);                            // mean 0, deviation 1
 Values between(double low, double high, uint64_t seed);  // uniform
 Values integers(int low, int high, uint64_t seed);       // low..high
 Values constant(double value);
+Values wild(uint64_t seed);  // either sign, magnitudes from 1e-6 to 1e6, each as often
 
 // How far a result may be from the double-precision oracle: c * u * (|result| + sum of the magnitudes), u = 2^-24.
 // `exact` asks for the bits of the float oracle instead.
@@ -45,10 +46,16 @@ class Case {
   Case &segments(std::vector<SegmentRecord> records);
   Case &epilogue(OpCode code, double attr = 0);
   Case &epilogue(OpCode code, Shape operand, const Values &values, double attr = 0);
+  // The operand lies where the output does.
+  Case &epilogueBelow(OpCode code, const Values &values, double attr = 0);
+  // Products are made by a library that has plans for these epilogues: bits 1 << GL_EPILOGUE_*.
+  Case &library(uint32_t epilogues);
   // Outputs whose memory may stay as it was (update ops write what segments cover).
   Case &partial();
 
   void check(Tolerance tolerance = {});
+  // What check() got for the first output, on the card.
+  const std::vector<double> &result() const { return result_; }
   // The planner must refuse this form.
   void refused();
 
@@ -67,6 +74,9 @@ class Case {
   std::vector<Operand> in_, out_, epilogue_;
   std::vector<SegmentRecord> segments_;
   bool partial_ = false;
+  uint32_t library_ = 0;
+  std::vector<double> result_;
+  int below_ = -1;  // the epilogue whose operand lies where the output does
 };
 
 void failed(const std::string &name, const std::string &what);

@@ -14,9 +14,9 @@ int main(int count, char **names) {
   } families[] = {
       {"detector", testDetector}, {"table", testTable},   {"elementwise", testElementwise},
       {"reduce", testReduce},     {"matmul", testMatmul}, {"conv", testConv},
-      {"pool", testPool},         {"norm", testNorm},     {"move", testMove},
-      {"loss", testLoss},         {"update", testUpdate}, {"program", testProgram},
-      {"host", testHost},
+      {"sums", testSums},         {"pool", testPool},     {"norm", testNorm},
+      {"move", testMove},         {"loss", testLoss},     {"update", testUpdate},
+      {"program", testProgram},   {"host", testHost},     {"cublas", testCublas},
   };
   for (const auto &family : families) {
     bool wanted = count < 2;

@@ -1,10 +1,12 @@
 // Ops one after the other, as a program runs them: ten training steps of a small network against the oracle, nothing
-// but launches from one step to the next; and a step that meets a bad label, behind which nothing may change.
+// but launches from one step to the next; and a step that meets a bad label, behind which nothing may change. Both
+// launch by launch and merged into a sequence, which must make the same bits with any number of blocks.
 #include <cmath>
 #include <cstdio>
 #include <cstring>
 
 #include "../../native/cuda/emulator/fibers.h"
+#include "../../native/cuda/merge.h"
 #include "../../native/ref/table.h"
 #include "tests.h"
 
@@ -19,7 +21,8 @@ constexpr int64_t kWeight1 = 0, kBias1 = 304, kWeight2 = 352, kBias2 = 528, kPar
 // One copy of the network's memory, on the emulated card or for the oracle.
 class Network {
  public:
-  explicit Network(bool card) : card_(card) {
+  // `multiprocessors` of the card, 0: launches are not merged.
+  explicit Network(bool card, int multiprocessors = 0) : card_(card), multiprocessors_(multiprocessors) {
     const auto fill = [](float *x, int64_t n, const Values &values) {
       for (int64_t i = 0; i < n; i++) x[i] = static_cast<float>(values(static_cast<uint64_t>(i)));
     };
@@ -66,6 +69,23 @@ class Network {
     }
     for (const Launch &launch : launches_) emulator::run(launch);
   }
+  // As one launch, where they are one.
+  void steps(int count) {
+    if (!isWhole_) {
+      for (int i = 0; i < count; i++) step();
+      return;
+    }
+    Launch all = launches_[0];
+    setSteps(all, static_cast<uint32_t>(count));
+    emulator::run(all);
+  }
+  size_t nodes() const { return launches_.size(); }
+  uint32_t blocks() const { return launches_[0].grid[0]; }
+  // As if merge() had forgotten that blocks have to wait for each other.
+  void forgetBarriers() {
+    Stage *stage = reinterpret_cast<Stage *>(table_ + kAlignment);
+    for (size_t i = 0; i < stages_; i++) stage[i].waits = false;
+  }
   std::vector<float> parameters() const { return {parameters_, parameters_ + kParameters}; }
   std::vector<float> ring() const { return {ring_, ring_ + kSlots}; }
   StepState &state() { return *step_; }
@@ -81,6 +101,7 @@ class Network {
   static Tensor at(void *data, DType dtype, Shape shape) {
     Tensor t = {};
     t.data = data;
+    t.offset = reinterpret_cast<uintptr_t>(data);  // all of it as one region
     t.dtype = dtype;
     t.size = 1;
     for (const int64_t length : shape) {
@@ -151,7 +172,10 @@ class Network {
         {parameter(gradient_, kWeight1, {kInputs, kHidden}), parameter(gradient_, kBias1, {kHidden})}, {1, 0});
     add(OpCode::prepareUpdate, {step, g}, {step}, {1.5, 0, 0, 0});
     add(OpCode::adamUpdate, {theta, m, v, g, step}, {theta, m, v}, {0, 0.9, 0.999, 1e-8});
+    // More blocks than are left to one of the card, beside everything else.
+    add(OpCode::randomUniform, {step}, {value({20 * 1024})}, {0, 1, 0});
     if (!card_) return;
+    std::vector<Placed> placed;
     for (Op &op : ops_) {
       for (const bool bound : {false, true}) {
         Launches launches;
@@ -159,16 +183,28 @@ class Network {
         launches.segments = cardSegments_;
         plannerOf(op.code)(op, launches);
         if (!bound && launches.workspaceBytes) op.workspace = make<char>(launches.workspaceBytes);
-        if (bound) launches_.insert(launches_.end(), launches.list.begin(), launches.list.end());
+        for (const Launch &launch : launches.list)
+          if (bound) placed.push_back({launch, &op, launches.workspaceBytes > 0});
       }
     }
     Launches end;
     end.status = status_;
     planEndOfStep(end, loss_, ring_, 1, kSlots);
-    launches_.push_back(end.list[0]);
+    placed.push_back({end.list[0], nullptr, false});
+    for (const Placed &each : placed) launches_.push_back(each.launch);
+    stages_ = placed.size();
+    if (multiprocessors_ == 0) return;
+    table_ = make<char>(merge(placed, nullptr, multiprocessors_).table.size());
+    const Merged merged = merge(placed, table_, multiprocessors_);
+    std::memcpy(table_, merged.table.data(), merged.table.size());
+    launches_ = merged.nodes;
+    isWhole_ = merged.isWhole;
   }
 
-  bool card_;
+  bool card_, isWhole_ = false;
+  int multiprocessors_;
+  size_t stages_ = 0;
+  char *table_ = nullptr;
   std::vector<void *> memory_;
   StepState *step_;
   uint8_t *data_;
@@ -197,36 +233,47 @@ void testProgram() {
   std::vector<float> first;
   for (const emulator::Order order : {emulator::Order::forward, emulator::Order::reverse, emulator::Order::random}) {
     emulator::setOrder(order, 11);
-    emulator::findings().clear();
-    Network card(true);
-    for (int i = 0; i < 10; i++) card.step();
-    for (const std::string &finding : emulator::findings()) failed("ten steps", finding);
-    compare("ten steps: parameters", card.parameters(), oracle.parameters(), 1e-5f);
-    compare("ten steps: losses", card.ring(), oracle.ring(), 1e-5f);
-    if (card.status().steps != 10 || card.state().updates != 10) failed("ten steps", "not all were counted");
-    if (first.empty()) first = card.parameters();
-    if (first != card.parameters()) failed("ten steps", "other bits when threads run in another order");
+    for (const int multiprocessors : {0, 1, 2, 4}) {
+      emulator::findings().clear();
+      Network card(true, multiprocessors);
+      card.steps(3);
+      card.steps(7);
+      for (const std::string &finding : emulator::findings()) failed("ten steps", finding);
+      compare("ten steps: parameters", card.parameters(), oracle.parameters(), 1e-5f);
+      compare("ten steps: losses", card.ring(), oracle.ring(), 1e-5f);
+      if (card.status().steps != 10 || card.state().updates != 10) failed("ten steps", "not all were counted");
+      if (first.empty()) first = card.parameters();
+      if (first != card.parameters()) failed("ten steps", "other bits in another order or with other blocks");
+      if (multiprocessors > 0 && (card.nodes() != 1 || card.blocks() != static_cast<uint32_t>(multiprocessors)))
+        failed("ten steps", std::to_string(card.nodes()) + " nodes of " + std::to_string(card.blocks()) + " blocks");
 
-    // A step that fails when nothing was made before: what stands behind the fault does not run on undefined memory.
-    Network fresh(true);
-    fresh.labels()[0] = fresh.labels()[7] = 99;
-    for (int i = 0; i < 4; i++) fresh.step();
-    for (const std::string &finding : emulator::findings()) failed("a first step that fails", finding);
-    if (!fresh.status().finished) failed("a first step that fails", "is not found");
+      // A step that fails when nothing was made before: what stands behind the fault does not run on undefined memory.
+      Network fresh(true, multiprocessors);
+      fresh.labels()[0] = fresh.labels()[7] = 99;
+      fresh.steps(4);
+      for (const std::string &finding : emulator::findings()) failed("a first step that fails", finding);
+      if (!fresh.status().finished) failed("a first step that fails", "is not found");
 
-    // Every label of the next batches is wrong: the step fails, and behind it nothing changes.
-    for (int64_t i = 0; i < kSamples; i++) card.labels()[i] = 99;
-    card.step();
-    const StepState after = card.state();
-    card.step();
-    if (card.parameters() != first) failed("a step that fails", "changes parameters");
-    if (std::memcmp(&after, &card.state(), sizeof after) != 0)
-      failed("a step behind one that fails", "changes the step state");
-    const DeviceStatus &status = card.status();
-    if (status.first.fault != static_cast<int32_t>(Fault::labelOutOfRange) || status.first.op != 6 ||
-        status.first.row != 0 || status.first.got != 99 || status.steps != 10 || !status.finished)
-      failed("a step that fails", "reports fault " + std::to_string(status.first.fault) + " of op " +
-                                      std::to_string(status.first.op) + " row " + std::to_string(status.first.row));
+      // Every label of the next batches is wrong: the step fails, and behind it nothing changes.
+      for (int64_t i = 0; i < kSamples; i++) card.labels()[i] = 99;
+      card.steps(1);
+      const StepState after = card.state();
+      card.steps(2);
+      if (card.parameters() != first) failed("a step that fails", "changes parameters");
+      if (std::memcmp(&after, &card.state(), sizeof after) != 0)
+        failed("a step behind one that fails", "changes the step state");
+      const DeviceStatus &status = card.status();
+      if (status.first.fault != static_cast<int32_t>(Fault::labelOutOfRange) || status.first.op != 6 ||
+          status.first.row != 0 || status.first.got != 99 || status.steps != 10 || !status.finished)
+        failed("a step that fails", "reports fault " + std::to_string(status.first.fault) + " of op " +
+                                        std::to_string(status.first.op) + " row " + std::to_string(status.first.row));
+      if (multiprocessors < 2) continue;
+      Network careless(true, multiprocessors);
+      careless.forgetBarriers();
+      careless.steps(2);
+      if (emulator::findings().empty()) failed("a sequence without its barriers", "is not found");
+      emulator::findings().clear();
+    }
   }
 }
 

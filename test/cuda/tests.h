@@ -16,6 +16,8 @@ void testConv();
 void testPool();
 void testLoss();
 void testUpdate();
+void testSums();
 void testHost();
+void testCublas();
 
 }  // namespace gradline::cuda::test

@@ -105,6 +105,18 @@ inline int blockY() { return static_cast<int>(emulator::blockIndex(1)); }
 inline int blockZ() { return static_cast<int>(emulator::blockIndex(2)); }
 
 inline void barrier() { emulator::blockBarrier(); }
+
+inline int blockOfCard() { return static_cast<int>(emulator::blockOfCard()); }
+inline void becomeBlock(int x, int y, int z) {
+  emulator::blockBarrier();
+  emulator::becomeBlock(static_cast<uint32_t>(x), static_cast<uint32_t>(y), static_cast<uint32_t>(z));
+  emulator::blockBarrier();
+}
+inline void gridBarrier(Meeting *, int) { emulator::gridBarrier(); }
+template <class T>
+const T &recordAt(const Shared<uint32_t> &words, uint32_t word) {
+  return *reinterpret_cast<const T *>((words + word).raw());
+}
 template <class T>
 T shuffleXor(T value, int mask) {
   emulator::exchange(&value, sizeof value, emulator::threadIndex() ^ static_cast<uint32_t>(mask), mask);

@@ -1,5 +1,5 @@
-// The scheduler of the emulated card: see fibers.h. A fiber is a stack and a saved stack pointer (switch.h). Blocks run
-// one after the other, so one set of stacks serves them all.
+// The scheduler of the emulated card: see fibers.h. A fiber is a stack and a saved stack pointer (switch.h). One set of
+// stacks serves all launches: blocks run one after the other unless they have to wait for each other.
 #include "fibers.h"
 
 #include <algorithm>
@@ -20,12 +20,13 @@ namespace {
 constexpr size_t kStack = 64 << 10, kSharedBytes = 227 << 10;  // shared memory of a block on sm_90
 constexpr uint32_t kWarp = 32;
 
-enum class State : uint8_t { ready, atBarrier, inWarp, done };
+enum class State : uint8_t { ready, atBarrier, atGrid, inWarp, done };
 
 struct Fiber {
   void *pointer;  // of its stack, while it waits
   State state;
   uint32_t exchanges;  // warp operations begun
+  uint32_t block[3];   // what it is told that its block is
 };
 
 // Two slots are enough: a lane can be one operation ahead of the others, never two.
@@ -40,30 +41,36 @@ struct SharedArray {
   size_t offset, bytes;
 };
 
-struct Machine {
-  std::vector<Fiber> fibers;
-  std::vector<Warp> warps;
+// A multiprocessor: what the threads of a block share.
+struct Resident {
   std::vector<SharedArray> arrays;
-  std::unique_ptr<char[]> stacks{new char[kMaxThreads * kStack]};
   Buffer shared;
   size_t sharedUsed = 0, sharedWas = 0;
+  uint32_t barriers = 0, number = 0;  // of the block
+
+  Resident() {
+    shared.name = "shared memory";
+    shared.begin = static_cast<char *>(std::aligned_alloc(256, kSharedBytes));
+    shared.end = shared.begin + kSharedBytes;
+    shared.cells.resize(kSharedBytes / 4);
+  }
+  ~Resident() { std::free(shared.begin); }
+};
+
+struct Machine {
+  std::vector<Fiber> fibers;  // of the first resident block, of the second, ...
+  std::vector<Warp> warps;
+  std::vector<std::unique_ptr<Resident>> residents;
+  std::unique_ptr<char[]> stacks{new char[kMaxThreads * kStack]};
   const Launch *launch = nullptr;
-  uint32_t current = 0, stamp = 0, barriers = 0;
-  uint32_t block[3] = {};
-  uint32_t blockNumber = 0;
+  uint32_t current = 0, stamp = 0;
   void *scheduler = nullptr;
   const void *schedulerStack = nullptr;
   size_t schedulerStackBytes = 0;
   Order order = Order::forward;
   uint64_t random = 1;
 
-  Machine() {
-    shared.name = "shared memory";
-    shared.begin = static_cast<char *>(std::aligned_alloc(256, kSharedBytes));
-    shared.end = shared.begin + kSharedBytes;
-    shared.cells.resize(kSharedBytes / 4);
-  }
-  ~Machine() { std::free(shared.begin); }
+  Resident &resident() { return *residents[current / launch->threads]; }  // of the running thread
 };
 
 Machine &machine() {
@@ -72,9 +79,13 @@ Machine &machine() {
 }
 
 #if defined(__SANITIZE_ADDRESS__)
+// The frames in which a fiber ended for good are never left, and a stack is taken for clean by who begins on it.
+constexpr size_t kLastFrames = 4 << 10;
+void clean(char *stack) { __asan_unpoison_memory_region(stack + kStack - kLastFrames, kLastFrames); }
 void leave(void **fake, const void *stack, size_t bytes) { __sanitizer_start_switch_fiber(fake, stack, bytes); }
 void arrive(void *fake, const void **stack, size_t *bytes) { __sanitizer_finish_switch_fiber(fake, stack, bytes); }
 #else
+void clean(char *) {}
 void leave(void **, const void *, size_t) {}
 void arrive(void *, const void **, size_t *) {}
 #endif
@@ -108,9 +119,14 @@ void resume(uint32_t fiber) {
   arrive(fake, nullptr, nullptr);
 }
 
-void prepare(uint32_t fiber) {
+void prepare(uint32_t fiber, uint32_t block) {
   Machine &m = machine();
-  m.fibers[fiber] = {freshStack(m.stacks.get() + fiber * kStack, kStack, &enter), State::ready, 0};
+  const uint32_t *grid = m.launch->grid;
+  clean(m.stacks.get() + fiber * kStack);
+  m.fibers[fiber] = {freshStack(m.stacks.get() + fiber * kStack, kStack, &enter),
+                     State::ready,
+                     0,
+                     {block % grid[0], block / grid[0] % grid[1], block / grid[0] / grid[1]}};
 }
 
 uint64_t nextRandom() {  // an LCG of Knuth's is random enough to shuffle threads
@@ -141,20 +157,38 @@ void abandon(const char *why) {
 #endif
 }
 
-void runBlock(std::vector<uint32_t> &order) {
+// Shared memory of a block that begins: NaN and nobody's, as far as the last block went.
+void renew(Resident &resident, uint32_t number) {
+  resident.number = number;
+  resident.barriers = 0;
+  resident.arrays.clear();
+  resident.sharedUsed = machine().launch->sharedBytes;
+  const size_t stale = std::max(resident.sharedWas, resident.sharedUsed);
+  std::memset(resident.shared.begin, 0xff, stale);
+  std::fill_n(resident.shared.cells.begin(), stale / 4 + (stale % 4 != 0), Cell{});
+}
+
+uint32_t countOf(State state, uint32_t begin, uint32_t end) {
+  const auto first = machine().fibers.begin();
+  return static_cast<uint32_t>(
+      std::count_if(first + begin, first + end, [&](const Fiber &fiber) { return fiber.state == state; }));
+}
+void wake(State state, uint32_t begin, uint32_t end) {
+  for (uint32_t i = begin; i < end; i++) {
+    if (machine().fibers[i].state == state) machine().fibers[i].state = State::ready;
+  }
+}
+
+// Runs these blocks at the same time, to their end; `order` is that of their threads.
+void runBlocks(const std::vector<uint32_t> &numbers, std::vector<uint32_t> &order) {
   Machine &m = machine();
-  const uint32_t threads = m.launch->threads;
-  for (uint32_t i = 0; i < threads; i++) prepare(i);
-  m.warps.assign(threads / kWarp, Warp{});
-  m.arrays.clear();
-  m.barriers = 0;
-  m.sharedUsed = m.launch->sharedBytes;
-  // NaN and nobody's, as far as the last block went.
-  const size_t stale = std::max(m.sharedWas, m.sharedUsed);
-  std::memset(m.shared.begin, 0xff, stale);
-  std::fill_n(m.shared.cells.begin(), stale / 4 + (stale % 4 != 0), Cell{});
+  const uint32_t threads = m.launch->threads, all = threads * static_cast<uint32_t>(numbers.size());
+  while (m.residents.size() < numbers.size()) m.residents.push_back(std::make_unique<Resident>());
+  for (size_t b = 0; b < numbers.size(); b++) renew(*m.residents[b], numbers[b]);
+  for (uint32_t i = 0; i < all; i++) prepare(i, numbers[i / threads]);
+  m.warps.assign(all / kWarp, Warp{});
   for (;;) {
-    uint32_t done = 0, waiting = 0, ran = 0;
+    uint32_t ran = 0, woken = 0;
     arrange(order);
     for (uint32_t i : order) {
       if (m.fibers[i].state == State::ready) {
@@ -162,21 +196,26 @@ void runBlock(std::vector<uint32_t> &order) {
         resume(i);
       }
     }
-    for (const Fiber &fiber : m.fibers) {
-      done += fiber.state == State::done;
-      waiting += fiber.state == State::atBarrier;
+    if (countOf(State::done, 0, all) == all) break;
+    for (uint32_t begin = 0; begin < all; begin += threads) {
+      if (countOf(State::atBarrier, begin, begin + threads) < threads) continue;
+      m.residents[begin / threads]->barriers++;
+      wake(State::atBarrier, begin, begin + threads);
+      woken++;
     }
-    if (done == threads) break;
-    if (waiting == threads) {
-      m.barriers++;
-      for (Fiber &fiber : m.fibers) fiber.state = State::ready;
-    } else if (ran == 0) {
-      abandon(waiting ? "a barrier is not reached by all threads of the block"
-                      : "a warp operation is not reached by all lanes");
+    if (countOf(State::atGrid, 0, all) == all) {
+      m.stamp++;  // what comes is ordered behind what was, as by another launch
+      wake(State::atGrid, 0, all);
+      woken++;
+    }
+    if (ran == 0 && woken == 0) {
+      abandon(countOf(State::atGrid, 0, all)      ? "a barrier of the grid is not reached by all its threads"
+              : countOf(State::atBarrier, 0, all) ? "a barrier is not reached by all threads of the block"
+                                                  : "a warp operation is not reached by all lanes");
       break;
     }
   }
-  m.sharedWas = m.sharedUsed;
+  for (size_t b = 0; b < numbers.size(); b++) m.residents[b]->sharedWas = m.residents[b]->sharedUsed;
 }
 
 // The slot of this lane's next warp operation, complete: waits until all lanes of the warp have come.
@@ -211,6 +250,7 @@ void setOrder(Order order, uint64_t seed) {
 void run(const Launch &launch) {
   Machine &m = machine();
   m.launch = &launch;
+  m.current = 0;
   m.stamp++;
   const uint64_t blocks = uint64_t{launch.grid[0]} * launch.grid[1] * launch.grid[2];
   if (launch.threads == 0 || launch.threads > kMaxThreads || launch.threads % kWarp != 0)
@@ -219,23 +259,34 @@ void run(const Launch &launch) {
     report("grid out of range", "", std::to_string(blocks) + " blocks");
   else if (launch.sharedBytes > kSharedBytes)
     report("too much shared memory", "", std::to_string(launch.sharedBytes) + " bytes");
+  else if (launch.together && blocks * launch.threads > kMaxThreads)
+    report("too many blocks that wait for each other", "", std::to_string(blocks));
   else {
-    m.fibers.resize(launch.threads);
-    std::vector<uint32_t> order = inOrder(launch.threads);
-    for (uint32_t number : inOrder(static_cast<uint32_t>(blocks))) {
-      m.blockNumber = number;
-      m.block[0] = number % launch.grid[0];
-      m.block[1] = number / launch.grid[0] % launch.grid[1];
-      m.block[2] = number / launch.grid[0] / launch.grid[1];
-      runBlock(order);
-    }
+    const std::vector<uint32_t> numbers = inOrder(static_cast<uint32_t>(blocks));
+    const uint32_t atOnce = launch.together ? static_cast<uint32_t>(blocks) : 1;
+    m.fibers.resize(atOnce * launch.threads);
+    std::vector<uint32_t> order = inOrder(atOnce * launch.threads);
+    for (size_t i = 0; i < numbers.size(); i += atOnce)
+      runBlocks({numbers.begin() + static_cast<ptrdiff_t>(i), numbers.begin() + static_cast<ptrdiff_t>(i + atOnce)},
+                order);
   }
   m.launch = nullptr;
 }
 
-uint32_t threadIndex() { return machine().current; }
-uint32_t blockIndex(int axis) { return machine().block[axis]; }
+uint32_t threadIndex() { return machine().current % machine().launch->threads; }
+uint32_t blockIndex(int axis) { return machine().fibers[machine().current].block[axis]; }
+uint32_t blockOfCard() { return machine().resident().number; }
+void becomeBlock(uint32_t x, uint32_t y, uint32_t z) {
+  uint32_t *block = machine().fibers[machine().current].block;
+  block[0] = x;
+  block[1] = y;
+  block[2] = z;
+}
 void blockBarrier() { wait(State::atBarrier); }
+void gridBarrier() {
+  if (!machine().launch->together) return report("a barrier of the grid in a launch whose blocks run alone", "", "");
+  wait(State::atGrid);
+}
 
 void exchange(void *value, size_t bytes, uint32_t from, int operation) {
   Machine &m = machine();
@@ -255,7 +306,7 @@ uint32_t ballot(bool value) {
 }
 
 char *sharedArray(const void *key, size_t bytes) {
-  Machine &m = machine();
+  Resident &m = machine().resident();
   for (const SharedArray &array : m.arrays) {
     if (array.key == key) return m.shared.begin + array.offset;
   }
@@ -272,11 +323,11 @@ char *sharedArray(const void *key, size_t bytes) {
   return m.shared.begin + offset;
 }
 
-Buffer &sharedBuffer() { return machine().shared; }
+Buffer &sharedBuffer() { return machine().resident().shared; }
 
 Actor runningActor() {
-  const Machine &m = machine();
-  return {m.stamp, m.blockNumber, m.current, m.barriers};
+  Machine &m = machine();
+  return {m.stamp, m.resident().number, threadIndex(), m.resident().barriers};
 }
 
 std::string runningKernel() {
@@ -289,9 +340,10 @@ std::string runningKernel() {
 
 std::string runningThread() {
   const Machine &m = machine();
-  if (!m.launch) return "host";
-  return "block (" + std::to_string(m.block[0]) + ", " + std::to_string(m.block[1]) + ", " +
-         std::to_string(m.block[2]) + ") thread " + std::to_string(m.current);
+  if (!m.launch || m.fibers.empty()) return "host";
+  const uint32_t *block = m.fibers[m.current].block;
+  return "block (" + std::to_string(block[0]) + ", " + std::to_string(block[1]) + ", " + std::to_string(block[2]) +
+         ") thread " + std::to_string(threadIndex());
 }
 
 }  // namespace gradline::cuda::emulator

@@ -1,5 +1,6 @@
-// Runs launches on the CPU: one fiber per CUDA thread, block after block. Fibers switch at barriers and warp operations
-// only; the order in which they get their turn can be chosen, and no correct kernel shows which it was.
+// Runs launches on the CPU: one fiber per CUDA thread, block after block, or all blocks of a launch that asks for it.
+// Fibers switch at barriers and warp operations only; the order in which they get their turn can be chosen, and no
+// correct kernel shows which it was.
 #pragma once
 #include "../launch.h"
 #include "memory.h"
@@ -24,7 +25,11 @@ void run(const Launch &launch);
 
 uint32_t threadIndex();
 uint32_t blockIndex(int axis);
+uint32_t blockOfCard();
+// This thread is from now on one of that block; what it shares with others stays that of its block of the card.
+void becomeBlock(uint32_t x, uint32_t y, uint32_t z);
 void blockBarrier();
+void gridBarrier();  // of a launch whose blocks run together
 // Every lane gives `bytes` (at most 8) and gets those that lane `from` gave; `operation` must be the same for all
 // lanes.
 void exchange(void *value, size_t bytes, uint32_t from, int operation);

@@ -82,6 +82,11 @@ void writeWord(const Buffer &buffer, Cell &cell, const char *address, uint8_t by
 
 template <class Visit>
 void eachWord(Buffer &buffer, const char *address, size_t bytes, Visit visit) {
+  if (buffer.cells.empty()) {
+    Cell cell = {};
+    cell.defined = buffer.defined ? 0xf : 0;
+    buffer.cells.assign(static_cast<size_t>(buffer.end - buffer.begin) / kWord + 1, cell);
+  }
   size_t at = static_cast<size_t>(address - buffer.begin);
   const size_t end = at + bytes;
   while (at < end) {
@@ -91,6 +96,11 @@ void eachWord(Buffer &buffer, const char *address, size_t bytes, Visit visit) {
     visit(buffer.cells[word], buffer.begin + at, mask);
     at = stop;
   }
+}
+
+// All of a buffer without cells, which then needs none.
+bool isWhole(const Buffer &buffer, const void *memory, size_t bytes) {
+  return buffer.cells.empty() && memory == buffer.begin && buffer.begin + bytes == buffer.end;
 }
 
 }  // namespace
@@ -118,9 +128,6 @@ void *allocate(size_t bytes, const char *name) {
   buffer->name = name;
   buffer->begin = static_cast<char *>(memory);
   buffer->end = buffer->begin + bytes;
-  Cell cell = {};
-  cell.defined = 0xf;
-  buffer->cells.assign(rounded / kWord + 1, cell);
   buffers()[buffer->begin] = std::move(buffer);
   return memory;
 }
@@ -149,6 +156,10 @@ void undefine(void *memory, size_t bytes) {
   Buffer *buffer = bytes ? find(memory) : nullptr;
   if (!buffer) return;
   std::memset(memory, 0xff, bytes);
+  if (isWhole(*buffer, memory, bytes)) {
+    buffer->defined = false;
+    return;
+  }
   eachWord(*buffer, static_cast<char *>(memory), bytes,
            [](Cell &cell, const char *, uint8_t mask) { cell.defined = static_cast<uint8_t>(cell.defined & ~mask); });
 }
@@ -156,12 +167,17 @@ void undefine(void *memory, size_t bytes) {
 void define(const void *memory, size_t bytes) {
   Buffer *buffer = bytes ? find(memory) : nullptr;
   if (!buffer) return;
+  if (isWhole(*buffer, memory, bytes)) {
+    buffer->defined = true;
+    return;
+  }
   eachWord(*buffer, static_cast<const char *>(memory), bytes,
            [](Cell &cell, const char *, uint8_t mask) { cell.defined |= mask; });
 }
 
 bool isDefined(const void *memory, size_t bytes) {
   Buffer *buffer = bytes ? find(memory) : nullptr;
+  if (buffer && buffer->cells.empty()) return buffer->defined;
   bool all = true;
   if (buffer) {
     eachWord(*buffer, static_cast<const char *>(memory), bytes,

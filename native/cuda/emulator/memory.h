@@ -25,7 +25,8 @@ struct Cell {
 struct Buffer {
   std::string name;
   char *begin, *end;
-  std::vector<Cell> cells;
+  std::vector<Cell> cells;  // made when the first of them is needed: large buffers are often hardly touched
+  bool defined = true;      // all of it, as long as there are no cells
 };
 
 // Memory of the card: `bytes` zeroed bytes aligned to 256, defined. Null when it cannot be had.

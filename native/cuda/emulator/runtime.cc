@@ -13,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "card.h"
 #include "fibers.h"
 
 namespace {
@@ -262,6 +263,8 @@ const char *cudaGetErrorString(cudaError_t error) {
       return card().finding.c_str();
     case cudaErrorLaunchFailure:
       return "unspecified launch failure";
+    case cudaErrorCooperativeLaunchTooLarge:
+      return "too many blocks in cooperative launch";
     case cudaErrorStreamCaptureUnsupported:
       return "operation not permitted when stream is capturing";
     case cudaErrorStreamCaptureInvalidated:
@@ -300,7 +303,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device) {
   CARD_BEGIN(begin);
   const Trouble &t = card().trouble;
   if (device < 0 || device >= t.devices) return fail(cudaErrorInvalidDevice);
-  *properties = {"emulated card", t.memory, t.major, t.minor, 1};
+  *properties = {"emulated card", t.memory, t.major, t.minor, t.multiprocessors};
   return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) {
@@ -367,9 +370,8 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attributes, const void *) 
   attributes->maxThreadsPerBlock = gradline::cuda::kMaxThreads;
   return cudaSuccess;
 }
-cudaError_t cudaLaunchKernel(const void *function, dim3 grid, dim3 block, void **arguments, size_t shared,
-                             cudaStream_t stream) {
-  CARD_BEGIN(begin);
+static cudaError_t launchKernel(const void *function, dim3 grid, dim3 block, void **arguments, size_t shared,
+                                cudaStream_t stream, bool together) {
   const auto *kernel = static_cast<const Kernel *>(function);
   if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 || block.x == 0 ||
       block.x * block.y * block.z > gradline::cuda::kMaxThreads || block.x % 32 != 0 || block.y * block.z != 1 ||
@@ -383,9 +385,22 @@ cudaError_t cudaLaunchKernel(const void *function, dim3 grid, dim3 block, void *
   launch.grid[2] = grid.z;
   launch.threads = block.x;
   launch.sharedBytes = static_cast<uint32_t>(shared);
+  launch.together = together;
   launch.argumentBytes = static_cast<uint32_t>(kernel->argumentBytes);
   std::memcpy(launch.argument, arguments[0], kernel->argumentBytes);
   return add("cudaLaunchKernel", stream, launch);
+}
+cudaError_t cudaLaunchKernel(const void *function, dim3 grid, dim3 block, void **arguments, size_t shared,
+                             cudaStream_t stream) {
+  CARD_BEGIN(begin);
+  return launchKernel(function, grid, block, arguments, shared, stream, false);
+}
+cudaError_t cudaLaunchCooperativeKernel(const void *function, dim3 grid, dim3 block, void **arguments, size_t shared,
+                                        cudaStream_t stream) {
+  CARD_BEGIN(begin);
+  if (grid.x * grid.y * grid.z > static_cast<unsigned>(card().trouble.multiprocessors))
+    return fail(cudaErrorCooperativeLaunchTooLarge);
+  return launchKernel(function, grid, block, arguments, shared, stream, true);
 }
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, void (*function)(void *), void *data) {
   CARD_BEGIN(begin);
@@ -395,7 +410,7 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, void (*function)(void *), vo
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
   CARD_BEGIN(begin);
   *event = new CUevent_st;
-  (*event)->timed = flags != cudaEventDisableTiming;
+  (*event)->timed = (flags & cudaEventDisableTiming) == 0;
   card().events.insert(*event);
   return cudaSuccess;
 }
@@ -468,4 +483,36 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   CARD_BEGIN(begin);
   if (card().executables.count(executable) == 0) return misuse("cudaGraphLaunch", "the graph is gone");
   return add("cudaGraphLaunch", stream, Replay{executable});
+}
+
+const EmulatedCard *gradline_emulated_card() {
+  static const EmulatedCard made = {
+      [](void **memory, size_t bytes) { return static_cast<int>(cudaMalloc(memory, bytes)); },
+      [](void *memory) { return static_cast<int>(cudaFree(memory)); },
+      [](const void *at, size_t bytes) {
+        CARD_LOCK;
+        return onCard(at, bytes);
+      },
+      isDefined,
+      define,
+      [](const void *stream) {
+        CARD_LOCK;
+        return card().streams.count(static_cast<cudaStream_t>(const_cast<void *>(stream))) > 0;
+      },
+      [] {
+        CARD_LOCK;
+        for (cudaStream_t stream : card().streams)
+          if (stream->capturing && stream->capturer == std::this_thread::get_id()) return true;
+        return false;
+      },
+      [](void *stream, void (*work)(void *), void *data) {
+        return static_cast<int>(cudaLaunchHostFunc(static_cast<cudaStream_t>(stream), work, data));
+      },
+      [](void *stream) -> int {
+        if (stream) return cudaStreamSynchronize(static_cast<cudaStream_t>(stream));
+        CARD_BEGIN(beginOutsideOfCapture);
+        return drainAll();
+      },
+  };
+  return &made;
 }

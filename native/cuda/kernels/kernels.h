@@ -15,6 +15,8 @@ bool planMax(const Op &, Launches &);
 bool planArgmax(const Op &, Launches &);
 // matmul.cu
 bool planMatmul(const Op &, Launches &);
+// library.cu
+bool planByLibrary(const Op &, const GlGemm &, const Launches &own, Launches &);
 // conv.cu
 bool planConv2d(const Op &, Launches &);
 bool planConv2dInputGrad(const Op &, Launches &);
@@ -62,6 +64,9 @@ bool planMaxNorm(const Op &, Launches &);
 bool planAverageWeights(const Op &, Launches &);
 // rules.cu
 bool planUpdateRule(const Op &, Launches &);
+
+// Most kernels: threads of a block, neighbours that a thread takes.
+constexpr int kBlock = 256, kPerThread = 4, kPerBlock = kBlock * kPerThread;
 
 GL_INLINE int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 GL_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }

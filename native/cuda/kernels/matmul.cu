@@ -1,36 +1,12 @@
-// Matrix product of two matrices, either of them read transposed, with epilogues: the tile of tile.cuh over plain rows.
-#include "tile.cuh"
+// The planner of the kernels in matmul.cuh: which of them an op takes, with what grid and workspace, from shapes alone,
+// or whether the library makes the product. No kernel stands here.
+#include "matmul.cuh"
 
 namespace gradline::cuda {
 namespace {
 
-// a [m, k] ([k, m] if transposeA), b [k, n] ([n, k] if transposeB) -> y [m, n], and the sum over k of b as read [n]
 template <bool transposeA, bool transposeB>
-struct Matmul {
-  static constexpr bool kAByK = !transposeA, kBByK = transposeB, kSums = true;
-  Global<const float> first, second;
-  Global<float> y, columnSums;
-  int m, n, k;
-  bool hasSums;
-  Epilogues epilogues;
-
-  GL_INLINE bool sums() const { return hasSums; }
-  GPU_DEVICE void storeSum(int, int column, float value) const { columnSums[column] = value; }
-  GL_INLINE int groups() const { return 1; }
-  GPU_DEVICE Line lineA(int row) const { return {transposeA ? row : row * k, 0, 0}; }
-  GPU_DEVICE Line lineB(int column) const { return {transposeB ? column * k : column, 0, 0}; }
-  GPU_DEVICE Step stepA(int at) const { return {transposeA ? at * m : at, 0, 0}; }
-  GPU_DEVICE Step stepB(int at) const { return {transposeB ? at : at * n, 0, 0}; }
-  GPU_DEVICE float a(const Line &line, const Step &step) const { return first[line.base + step.offset]; }
-  GPU_DEVICE float b(const Line &line, const Step &step) const { return second[line.base + step.offset]; }
-  GPU_DEVICE void store(int, int row, int column, float value) const {
-    const int i = row * n + column;
-    y[i] = applyEpilogues(epilogues, value, i, column, n);
-  }
-};
-
-template <bool transposeA, bool transposeB>
-bool planMatmulOf(const Op &op, Launches &launches) {
+void planMatmulOf(const Op &op, Launches &launches) {
   const Matmul<transposeA, transposeB> problem = {
       global<const float>(op.in[0]),
       global<const float>(op.in[1]),
@@ -43,7 +19,26 @@ bool planMatmulOf(const Op &op, Launches &launches) {
       epiloguesOf(op),
   };
   planProduct(op, launches, problem);
-  return true;
+}
+
+void planOwn(const Op &op, bool transposeA, bool transposeB, Launches &launches) {
+  if (transposeA)
+    transposeB ? planMatmulOf<true, true>(op, launches) : planMatmulOf<true, false>(op, launches);
+  else
+    transposeB ? planMatmulOf<false, true>(op, launches) : planMatmulOf<false, false>(op, launches);
+}
+
+GlGemm gemmOf(const Op &op, bool transposeA, bool transposeB) {
+  const Tensor &a = op.in[0], &b = op.in[1], &y = op.out[0];
+  GlGemm gemm = {};
+  gemm.transposeA = transposeA;
+  gemm.transposeB = transposeB;
+  gemm.m = y.dims[0];
+  gemm.n = gemm.ldc = y.dims[1];
+  gemm.k = a.dims[transposeA ? 0 : 1];
+  gemm.lda = a.dims[1];
+  gemm.ldb = b.dims[1];
+  return gemm;
 }
 
 }  // namespace
@@ -52,8 +47,10 @@ bool planMatmul(const Op &op, Launches &launches) {
   if (!allF32(op) || op.inputs != 2) return false;
   if (op.out[0].size == 0) return op.outputs == 1;  // nobody would write the sums
   const bool a = op.attr[attr::matmul::transposeA] != 0, b = op.attr[attr::matmul::transposeB] != 0;
-  if (a) return b ? planMatmulOf<true, true>(op, launches) : planMatmulOf<true, false>(op, launches);
-  return b ? planMatmulOf<false, true>(op, launches) : planMatmulOf<false, false>(op, launches);
+  Launches own = launches;
+  planOwn(op, a, b, own);
+  if (!planByLibrary(op, gemmOf(op, a, b), own, launches)) launches = own;
+  return true;
 }
 
 }  // namespace gradline::cuda

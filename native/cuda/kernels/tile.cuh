@@ -39,6 +39,13 @@ GL_INLINE int rowsWithSums(const Problem &problem) {
   return problem.m + (wantsSums(problem) ? 1 : 0);
 }
 
+// The strips of a tile. All problems share them where several are one kernel (sequence.cu).
+template <int words>
+GPU_DEVICE Shared<float> strips() {
+  GPU_SHARED(float, memory, words);
+  return memory;
+}
+
 template <class Problem, int kTileRows, int kTileColumns, int kThreadRows>
 struct ProductTile {
   static constexpr int kRows = kTileRows, kColumns = kTileColumns;
@@ -67,8 +74,7 @@ struct ProductTile {
     return (blockY() * problem.groups() + blockZ()) * rowsWithSums(problem) + row;
   }
   GPU_DEVICE void run() const {
-    GPU_SHARED(float, stripsA, 2 * kStrip * kPitchA);
-    GPU_SHARED(float, stripsB, 2 * kStrip * kPitchB);
+    const Shared<float> stripsA = strips<2 * kStrip *(kPitchA + kPitchB)>(), stripsB = stripsA + 2 * kStrip * kPitchA;
     const int row0 = block() / tilesAcross * kRows, column0 = block() % tilesAcross * kColumns;
     const int begin = blockY() * perSplit, end = static_cast<int>(smaller(begin + perSplit, problem.k));
     constexpr bool byKA = Problem::kAByK, byKB = Problem::kBByK;
@@ -127,7 +133,7 @@ struct ProductTile {
         GPU_UNROLL
         for (int i = 0; i < kThreadRows; i++) {
           GPU_UNROLL
-          for (int j = 0; j < kThreadColumns; j++) total[i][j] += a[i / 4].v[i % 4] * b.v[j];
+          for (int j = 0; j < kThreadColumns; j++) total[i][j] = fmaf(a[i / 4].v[i % 4], b.v[j], total[i][j]);
         }
       }
       if (sums) {

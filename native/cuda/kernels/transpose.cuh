@@ -1,5 +1,5 @@
 // Swapping the last two axes of [batch, rows, columns]: tiles go through shared memory, so that both reading and
-// writing take neighbours together. Other orders of axes are walked by strides in move.cu.
+// writing take neighbours together. Other orders of axes are walked by strides in move.cuh.
 #pragma once
 #include "axes.cuh"
 

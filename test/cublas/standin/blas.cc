@@ -104,7 +104,7 @@ int begin(const char *name, Blas *handle) {
 int product(const char *name, Blas *handle, int opA, int opB, int m, int n, int k, const void *alpha, const void *a,
             int typeA, int lda, const void *b, int typeB, int ldb, const void *beta, void *c, int typeC, int ldc,
             int compute) {
-  if (handle->stream && !state().streams.count(handle->stream)) return violation("a stream that is gone"), kInvalid;
+  if (!isStream(handle->stream)) return violation("a stream that is gone"), kInvalid;
   if (handle->workspace && !inside("the workspace", handle->workspace, handle->workspaceBytes)) return kInvalid;
   if (opA < 0 || opA > 1 || opB < 0 || opB > 1 || m < 0 || n < 0 || k < 0 || !alpha || !beta) return kInvalid;
   const bool wide = compute == 70;
@@ -122,6 +122,7 @@ int product(const char *name, Blas *handle, int opA, int opB, int m, int n, int 
       !checkMatrix("C", C, m, n)) {
     return kInvalid;
   }
+  if (state().card) return violation(std::string(name) + " on the emulated card, which asks for plans"), kInvalid;
   for (int j = 0; j < n; j++) {
     for (int i = 0; i < m; i++) {
       double sum = 0;
@@ -136,8 +137,8 @@ int product(const char *name, Blas *handle, int opA, int opB, int m, int n, int 
 }  // namespace
 
 EXPORT int cublasCreate_v2(Blas **handle) {
-  if (fails("cublasCreate")) return 3;
-  if (state().current <= 0) return violation("cublasCreate without a context"), kNotInitialized;
+  if (fails("cublasCreate") || inCapture("cublasCreate")) return 3;
+  if (!state().card && state().current <= 0) return violation("cublasCreate without a context"), kNotInitialized;
   state().handles.insert(*handle = new Blas);
   return 0;
 }
@@ -145,16 +146,23 @@ EXPORT int cublasDestroy_v2(Blas *handle) {
   const bool failed = fails("cublasDestroy");
   if (!state().handles.erase(handle)) return violation("a handle destroyed that is none"), kNotInitialized;
   delete handle;
+  inCapture("cublasDestroy");
+  if (state().card && state().handles.empty()) {
+    (void)state().card->wait(nullptr);  // as the library does
+    state().work.clear();
+  }
   return failed ? kFailed : 0;
 }
 EXPORT int cublasSetStream_v2(Blas *handle, void *stream) {
   if (const int error = begin("cublasSetStream", handle)) return error;
+  if (!isStream(stream)) return violation("cublasSetStream of a stream that is gone"), kInvalid;
   *handle = {stream, nullptr, 0};  // back to the workspace of the library's own
   return 0;
 }
 EXPORT int cublasSetWorkspace_v2(Blas *handle, void *workspace, size_t bytes) {
   if (const int error = begin("cublasSetWorkspace", handle)) return error;
   if (reinterpret_cast<uintptr_t>(workspace) % 256) return kInvalid;
+  if (workspace && !inside("the workspace", workspace, bytes)) return kInvalid;
   handle->workspace = workspace, handle->workspaceBytes = bytes;
   return 0;
 }

@@ -1,25 +1,21 @@
 // The stand-in as an addon, so that a test can look into it: the same file under its name *.node shares its state with
 // the libraries, because the loader maps one file once. Weak symbols: a program without Node loads it all the same.
-#include "control.h"
-
+#include <dlfcn.h>
 #include <node_api.h>
 
 #include "standin.h"
 
 #pragma weak napi_create_function
 #pragma weak napi_create_string_utf8
+#pragma weak napi_get_boolean
 #pragma weak napi_get_cb_info
 #pragma weak napi_get_named_property
 #pragma weak napi_get_value_bool
 #pragma weak napi_get_value_int64
+#pragma weak napi_get_value_string_utf8
 #pragma weak napi_set_named_property
 
 namespace standin {
-
-Options &options() {
-  static Options made;
-  return made;
-}
 
 namespace {
 
@@ -88,8 +84,23 @@ napi_value reset(napi_env env, napi_callback_info info) {
     return result;
   };
   s.failAt = number("failAt");
-  options() = {flag("rude"), flag("onlyRight"), static_cast<uint32_t>(number("unsupported"))};
+  state().options = {flag("rude"), flag("onlyRight"), static_cast<uint32_t>(number("unsupported"))};
   return nullptr;
+}
+
+// attach(path): to the card of the emulated backend at that path, or to none with ''
+napi_value attach(napi_env env, napi_callback_info info) {
+  size_t count = 1, length = 0;
+  napi_value given;
+  char path[4096] = "";
+  napi_get_cb_info(env, info, &count, &given, nullptr, nullptr);
+  napi_get_value_string_utf8(env, given, path, sizeof path, &length);
+  void *library = length ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : nullptr;
+  const auto card = library ? dlsym(library, "gradline_emulated_card") : nullptr;
+  standin_attach(card ? reinterpret_cast<const EmulatedCard *(*)()>(card)() : nullptr);
+  napi_value done;
+  napi_get_boolean(env, card != nullptr, &done);
+  return done;
 }
 
 }  // namespace
@@ -101,5 +112,7 @@ EXPORT napi_value napi_register_module_v1(napi_env env, napi_value exports) {
   napi_set_named_property(env, exports, "report", function);
   napi_create_function(env, "reset", NAPI_AUTO_LENGTH, standin::reset, nullptr, &function);
   napi_set_named_property(env, exports, "reset", function);
+  napi_create_function(env, "attach", NAPI_AUTO_LENGTH, standin::attach, nullptr, &function);
+  napi_set_named_property(env, exports, "attach", function);
   return exports;
 }

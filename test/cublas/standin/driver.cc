@@ -26,6 +26,9 @@ bool fails(const char *name) {
 }
 
 bool inside(const char *what, const void *at, size_t bytes) {
+  if (state().card) {
+    return state().card->holds(at, bytes) || violation(std::string(what) + " is not in the memory of the card");
+  }
   const auto first = reinterpret_cast<uintptr_t>(at);
   auto next = state().memory.upper_bound(first);
   if (next == state().memory.begin()) return violation(std::string(what) + " is not device memory");
@@ -45,7 +48,7 @@ constexpr int kLaunchFailed = 719;
 
 int ready(const char *name) {
   if (fails(name)) return kLaunchFailed;
-  if (!state().initialised) {
+  if (!state().initialised && !state().card) {
     violation(std::string(name) + " before cuInit");
     return kNotInitialized;
   }
@@ -54,7 +57,7 @@ int ready(const char *name) {
 
 int inContext(const char *name) {
   if (const int error = ready(name)) return error;
-  if (state().current > 0 && state().contexts > 0) return 0;
+  if (state().card || (state().current > 0 && state().contexts > 0)) return 0;
   violation(std::string(name) + " without a context");
   return 201;
 }
@@ -81,7 +84,7 @@ EXPORT int cuDeviceGet(int *device, int ordinal) {
 }
 EXPORT int cuDeviceGetName(char *name, int length, int) {
   if (const int error = ready("cuDeviceGetName")) return error;
-  std::strncpy(name, "stand-in", static_cast<size_t>(length));
+  std::strncpy(name, state().card ? "emulated card" : "stand-in", static_cast<size_t>(length));
   return 0;
 }
 EXPORT int cuDeviceGetAttribute(int *value, int attribute, int) {
@@ -113,6 +116,13 @@ EXPORT int cuCtxGetDevice(int *device) {
 EXPORT int cuMemAlloc_v2(unsigned long long *at, size_t bytes) {
   if (const int error = inContext("cuMemAlloc")) return error;
   if (bytes == 0) return kInvalid;
+  if (state().card) {
+    if (inCapture("cuMemAlloc")) return kLaunchFailed;
+    void *memory = nullptr;
+    const int error = state().card->alloc(&memory, bytes);
+    *at = reinterpret_cast<uintptr_t>(memory);
+    return error;
+  }
   if (bytes > (size_t{1} << 32)) return kOutOfMemory;
   void *made = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
   if (!made) return kOutOfMemory;
@@ -123,6 +133,11 @@ EXPORT int cuMemAlloc_v2(unsigned long long *at, size_t bytes) {
 }
 EXPORT int cuMemFree_v2(unsigned long long at) {
   const bool failed = fails("cuMemFree");
+  if (state().card) {
+    inCapture("cuMemFree");
+    const int error = state().card->release(reinterpret_cast<void *>(at));
+    return failed ? kLaunchFailed : error;
+  }
   if (!state().memory.erase(at)) return violation("memory freed that was not given out"), kInvalid;
   std::free(reinterpret_cast<void *>(at));
   return failed ? kLaunchFailed : 0;
@@ -130,19 +145,24 @@ EXPORT int cuMemFree_v2(unsigned long long at) {
 EXPORT int cuMemcpyHtoD_v2(unsigned long long to, const void *from, size_t bytes) {
   if (const int error = inContext("cuMemcpyHtoD")) return error;
   if (!inside("the target of cuMemcpyHtoD", reinterpret_cast<void *>(to), bytes)) return kInvalid;
+  if (inCapture("cuMemcpyHtoD")) return kLaunchFailed;
   std::memcpy(reinterpret_cast<void *>(to), from, bytes);
+  if (state().card) state().card->define(reinterpret_cast<void *>(to), bytes);
   return 0;
 }
 EXPORT int cuMemcpyDtoH_v2(void *to, unsigned long long from, size_t bytes) {
   if (const int error = inContext("cuMemcpyDtoH")) return error;
   if (!inside("the source of cuMemcpyDtoH", reinterpret_cast<void *>(from), bytes)) return kInvalid;
+  if (inCapture("cuMemcpyDtoH")) return kLaunchFailed;
   std::memcpy(to, reinterpret_cast<void *>(from), bytes);
   return 0;
 }
 EXPORT int cuMemsetD8_v2(unsigned long long at, unsigned char value, size_t bytes) {
   if (const int error = inContext("cuMemsetD8")) return error;
   if (!inside("the target of cuMemsetD8", reinterpret_cast<void *>(at), bytes)) return kInvalid;
+  if (inCapture("cuMemsetD8")) return kLaunchFailed;
   std::memset(reinterpret_cast<void *>(at), value, bytes);
+  if (state().card) state().card->define(reinterpret_cast<void *>(at), bytes);
   return 0;
 }
 
@@ -161,8 +181,9 @@ EXPORT int cuStreamDestroy_v2(void *stream) {
 }
 EXPORT int cuStreamSynchronize(void *stream) {
   if (const int error = inContext("cuStreamSynchronize")) return error;
-  return state().streams.count(stream) || !stream ? 0
-                                                  : (violation("waiting for a stream that is none"), kInvalidHandle);
+  if (inCapture("cuStreamSynchronize")) return kLaunchFailed;
+  if (!isStream(stream)) return violation("waiting for a stream that is none"), kInvalidHandle;
+  return state().card ? state().card->wait(stream) : 0;
 }
 
 EXPORT int cuEventCreate(Event **event, unsigned) {
@@ -178,13 +199,16 @@ EXPORT int cuEventDestroy_v2(Event *event) {
 }
 EXPORT int cuEventRecord(Event *event, void *stream) {
   if (const int error = inContext("cuEventRecord")) return error;
-  if (!state().events.count(event) || (stream && !state().streams.count(stream))) return kInvalidHandle;
-  event->time = state().clock;
-  return 0;
+  if (!state().events.count(event) || !isStream(stream)) return kInvalidHandle;
+  event->stream = stream;
+  return onStream(stream, [event] {
+    if (state().events.count(event)) event->time = state().clock;
+  });
 }
 EXPORT int cuEventSynchronize(Event *event) {
   if (const int error = inContext("cuEventSynchronize")) return error;
-  return state().events.count(event) ? 0 : kInvalidHandle;
+  if (!state().events.count(event) || inCapture("cuEventSynchronize")) return kInvalidHandle;
+  return state().card ? state().card->wait(event->stream) : 0;
 }
 EXPORT int cuEventElapsedTime(float *milliseconds, Event *from, Event *to) {
   if (const int error = inContext("cuEventElapsedTime")) return error;

@@ -1,10 +1,8 @@
 // cuBLASLt of the stand-in: descriptors that refuse unknown numbers and sizes, a heuristic that offers good, slow,
-// wrong and failing algorithms, and the product with every epilogue, by column as the original is.
-#include <cmath>
-#include <cstring>
+// wrong and failing algorithms. The product itself is matmul.cc.
+#include "lt.h"
 
-#include "control.h"
-#include "standin.h"
+#include <cstring>
 
 using namespace standin;
 
@@ -25,12 +23,6 @@ struct Result {
 };
 
 // What the heuristic offers, in its order.
-enum class Kind { right, wrong, failing, lazy, inPlace, unusable };
-struct Offer {
-  Kind kind;
-  double seconds;
-  size_t workspace;
-};
 constexpr Offer kOffers[] = {
     {Kind::right, 20e-6, 0},   {Kind::wrong, 1e-6, 0},
     {Kind::failing, 1e-6, 0},  {Kind::lazy, 1e-6, 0},
@@ -48,6 +40,7 @@ int assign(T &field, const void *from, size_t bytes, const char *what) {
 template <class T, class... Arguments>
 int create(const char *name, std::set<T *> &set, T **out, Arguments... arguments) {
   if (fails(name)) return kAllocFailed;
+  inCapture(name);
   set.insert(*out = new T{arguments...});
   return 0;
 }
@@ -59,10 +52,6 @@ int destroy(const char *name, std::set<T *> &set, T *object) {
   delete object;
   return failed ? kFailed : 0;
 }
-
-bool hasAux(const Desc &d) { return d.epilogue & 128; }
-bool isMask(const Desc &d) { return hasAux(d) && d.epilogue & (2 | 8); }
-bool hasVector(const Desc &d) { return d.epilogue & (4 | 16 | 256 | 512); }
 
 uint64_t fingerprint(const Desc &d, const Layout &a, const Layout &b, const Layout &c) {
   uint64_t hash = 1469598103934665603u;
@@ -103,13 +92,7 @@ int checkProblem(const char *name, Blas *handle, Desc *d, Layout *a, Layout *b, 
   if ((d->compute != 68 && d->compute != 77 && !wide) || d->scale != (wide ? 1 : 0)) return bad("compute type");
   if (a->type != b->type || (a->type == 1) != wide) return kNotSupported;
   if (out->batch > 1 && d->epilogue != 1) return kNotSupported;
-  return d->epilogue == options().unsupported ? kNotSupported : 0;
-}
-
-double geluOf(double x) { return 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))); }
-double geluSlope(double x) {
-  const double t = std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x));
-  return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * 0.7978845608028654 * (1 + 3 * 0.044715 * x * x);
+  return d->epilogue == state().options.unsupported ? kNotSupported : 0;
 }
 
 }  // namespace
@@ -171,14 +154,15 @@ EXPORT int cublasLtMatmulPreferenceSetAttribute(Preference *preference, int attr
 EXPORT int cublasLtMatmulAlgoGetHeuristic(Blas *handle, Desc *d, Layout *a, Layout *b, Layout *c, Layout *out,
                                           Preference *preference, int most, Result *results, int *count) {
   if (fails("cublasLtMatmulAlgoGetHeuristic")) return kFailed;
+  inCapture("cublasLtMatmulAlgoGetHeuristic");
   if (const int error = checkProblem("cublasLtMatmulAlgoGetHeuristic", handle, d, a, b, c, out)) return error;
   if (!state().preferences.count(preference) || most < 1) return kInvalid;
   *count = 0;
   for (size_t i = 0; i < std::size(kOffers) && *count < most; i++) {
     const Offer &offer = kOffers[i];
     if (offer.workspace > preference->workspace) continue;
-    if (offer.kind == Kind::inPlace && !(preference->reductions & 1) && !options().rude) continue;
-    if (options().onlyRight && offer.kind != Kind::right) continue;
+    if (offer.kind == Kind::inPlace && !(preference->reductions & 1) && !state().options.rude) continue;
+    if (state().options.onlyRight && offer.kind != Kind::right) continue;
     results[(*count)++] = {{{kMagic, i, fingerprint(*d, *a, *b, *out)}},
                            offer.workspace,
                            offer.kind == Kind::unusable ? kNotSupported : 0,
@@ -212,7 +196,7 @@ EXPORT int cublasLtMatmul(Blas *handle, Desc *d, const void *alpha, const void *
                           const Algo *algo, void *workspace, size_t workspaceBytes, void *stream) {
   if (fails("cublasLtMatmul")) return kFailed;
   if (const int error = checkProblem("cublasLtMatmul", handle, d, la, lb, lc, ld)) return error;
-  if (stream && !state().streams.count(stream)) return violation("cublasLtMatmul on a stream that is gone"), kInvalid;
+  if (!isStream(stream)) return violation("cublasLtMatmul on a stream that is gone"), kInvalid;
   if (!algo || algo->data[0] != kMagic || algo->data[2] != fingerprint(*d, *la, *lb, *ld)) {
     return violation("cublasLtMatmul with the algorithm of another problem"), kInvalid;
   }
@@ -222,81 +206,11 @@ EXPORT int cublasLtMatmul(Blas *handle, Desc *d, const void *alpha, const void *
   }
   if (offer.kind == Kind::failing) return kFailed;
   if (workspaceBytes < offer.workspace) return violation("too little workspace"), kInvalid;
-  if (workspaceBytes && !inside("the workspace", workspace, workspaceBytes)) return kInvalid;
-  if (offer.workspace) std::memset(workspace, 0x7f, offer.workspace);
-
-  const auto m = static_cast<int64_t>(ld->rows), n = static_cast<int64_t>(ld->columns);
-  const int64_t k = d->transA ? static_cast<int64_t>(la->rows) : static_cast<int64_t>(la->columns);
-  const bool wide = d->scale == 1;
   const auto scalar = [&](const void *at) {
-    return wide ? *static_cast<const double *>(at) : *static_cast<const float *>(at);
+    return d->scale == 1 ? *static_cast<const double *>(at) : *static_cast<const float *>(at);
   };
-  const double alphaValue = scalar(alpha), betaValue = scalar(beta);
-  const auto view = [](const void *base, const Layout &l, int batch) {
-    char *at = static_cast<char *>(const_cast<void *>(base)) + batch * l.stride * static_cast<int64_t>(sizeOf(l.type));
-    return Matrix{at, l.type, static_cast<int64_t>(l.rows), static_cast<int64_t>(l.columns), l.ld};
-  };
-  const size_t size = sizeOf(ld->type);
-  const uint32_t e = d->epilogue;
-  const int64_t vectorLength = e == 512 ? n : m;
-  const Matrix vector = {d->bias, ld->type, vectorLength, 1, vectorLength};
-  if (hasVector(*d) && !checkMatrix("the bias", vector, vectorLength, 1)) return kInvalid;
-  const Matrix gelu = {d->aux, ld->type, m, n, d->auxLd};
-  if (hasAux(*d) && !inside("aux", d->aux,
-                            isMask(*d) ? static_cast<size_t>(n * d->auxLd / 8)
-                                       : size * static_cast<size_t>((n - 1) * d->auxLd + m))) {
-    return kInvalid;
-  }
-  const auto maskAt = [&](int64_t i, int64_t j) {
-    const int64_t bit = j * d->auxLd + i;
-    return std::pair(static_cast<uint8_t *>(d->aux) + bit / 8, static_cast<uint8_t>(1u << bit % 8));
-  };
-  for (int batch = 0; batch < ld->batch; batch++) {
-    const Matrix A = view(a, *la, batch), B = view(b, *lb, batch), C = view(c, *lc, batch), D = view(out, *ld, batch);
-    if (!checkMatrix("A", A, A.rows, A.columns) || !checkMatrix("B", B, B.rows, B.columns) ||
-        !checkMatrix("C", C, m, n) || !checkMatrix("D", D, m, n)) {
-      return kInvalid;
-    }
-    const auto left = [&](int64_t i, int64_t p) { return d->transA ? get(A, p, i) : get(A, i, p); };
-    const auto right = [&](int64_t p, int64_t j) { return d->transB ? get(B, j, p) : get(B, p, j); };
-    std::vector<double> sums(static_cast<size_t>(vectorLength));
-    if (e == 256) {
-      for (int64_t i = 0; i < m; i++)
-        for (int64_t p = 0; p < k; p++) sums[i] += left(i, p);
-    } else if (e == 512) {
-      for (int64_t j = 0; j < n; j++)
-        for (int64_t p = 0; p < k; p++) sums[j] += right(p, j);
-    }
-    for (int64_t j = 0; j < n; j++) {
-      for (int64_t i = 0; i < m; i++) {
-        if (offer.kind == Kind::lazy && i == m - 1 && j == n - 1) continue;
-        double x = 0;
-        for (int64_t p = 0; p < k; p++) x += left(i, p) * right(p, j);
-        x = alphaValue * x + (betaValue != 0 ? betaValue * get(C, i, j) : 0);
-        if (e & 4) x += get(vector, i, 0);
-        if (e & 8) {
-          const auto [byte, bit] = maskAt(i, j);
-          if (!(*byte & bit)) x = 0;
-        } else if (e & 64) {
-          x *= geluSlope(get(gelu, i, j));
-        } else if (e & 32) {
-          if (e & 128) put(gelu, i, j, x);
-          x = geluOf(x);
-        } else if (e & 2) {
-          if (e & 128) {
-            const auto [byte, bit] = maskAt(i, j);
-            *byte = static_cast<uint8_t>(x > 0 ? *byte | bit : *byte & ~bit);
-          }
-          x = x > 0 ? x : 0;
-        }
-        if (e & 16) sums[i] += x;
-        put(D, i, j, offer.kind == Kind::wrong && i == 0 && j == 0 ? x + 1 : x);
-      }
-    }
-    if (e & (16 | 256 | 512)) {
-      for (int64_t i = 0; i < vectorLength; i++) put(vector, i, 0, sums[i]);
-    }
-  }
-  state().clock += offer.seconds;
-  return 0;
+  const Call call = {*d, *la, *lb, *lc, *ld,   scalar(alpha), scalar(beta),
+                     a,  b,   c,   out, offer, workspace,     workspaceBytes};
+  if (!areInside(call)) return kInvalid;
+  return onStream(stream, [call] { perform(call); }) ? kFailed : 0;
 }

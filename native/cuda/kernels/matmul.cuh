@@ -1,0 +1,32 @@
+// Matrix product of two matrices, either of them read transposed, with epilogues: the tile of tile.cuh over plain rows.
+#pragma once
+#include "tile.cuh"
+
+namespace gradline::cuda {
+
+// a [m, k] ([k, m] if transposeA), b [k, n] ([n, k] if transposeB) -> y [m, n], and the sum over k of b as read [n]
+template <bool transposeA, bool transposeB>
+struct Matmul {
+  static constexpr bool kAByK = !transposeA, kBByK = transposeB, kSums = true;
+  Global<const float> first, second;
+  Global<float> y, columnSums;
+  int m, n, k;
+  bool hasSums;
+  Epilogues epilogues;
+
+  GL_INLINE bool sums() const { return hasSums; }
+  GPU_DEVICE void storeSum(int, int column, float value) const { columnSums[column] = value; }
+  GL_INLINE int groups() const { return 1; }
+  GPU_DEVICE Line lineA(int row) const { return {transposeA ? row : row * k, 0, 0}; }
+  GPU_DEVICE Line lineB(int column) const { return {transposeB ? column * k : column, 0, 0}; }
+  GPU_DEVICE Step stepA(int at) const { return {transposeA ? at * m : at, 0, 0}; }
+  GPU_DEVICE Step stepB(int at) const { return {transposeB ? at : at * n, 0, 0}; }
+  GPU_DEVICE float a(const Line &line, const Step &step) const { return first[line.base + step.offset]; }
+  GPU_DEVICE float b(const Line &line, const Step &step) const { return second[line.base + step.offset]; }
+  GPU_DEVICE void store(int, int row, int column, float value) const {
+    const int i = row * n + column;
+    y[i] = applyEpilogues(epilogues, value, i, column, n);
+  }
+};
+
+}  // namespace gradline::cuda

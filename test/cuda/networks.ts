@@ -1,0 +1,80 @@
+// What the tests of the device `cuda` train: ten steps of an MLP with batch norm and of a CNN, and how close two trainings
+// of them have to be.
+import { fileURLToPath } from 'node:url'
+import { expect } from 'vitest'
+import type { Device } from '../../src/device.js'
+import {
+  batchNorm,
+  conv2d,
+  crossEntropy,
+  dataset,
+  dense,
+  flatten,
+  type Layer,
+  type Model,
+  maxPool2d,
+  model,
+  momentum,
+  relu,
+} from '../../src/index.js'
+import { numbers } from '../api/help.js'
+
+/** The backend on the emulated card; `npm run build -- emulated` makes it. */
+export const library: string = fileURLToPath(new URL('../../build-cuda/libgradline_cuda_emulated.so', import.meta.url))
+
+export interface Network {
+  shape: number[]
+  layers: () => Layer[]
+}
+const rows = 16
+const steps = 10
+export const networks: Record<string, Network> = {
+  'an MLP with batch norm': {
+    shape: [7],
+    layers: () => [dense(19), batchNorm(), relu(), dense(9), relu(), dense(3)],
+  },
+  'a CNN': {
+    shape: [6, 6, 2],
+    layers: () => [conv2d(5, 3), batchNorm(), relu(), maxPool2d(2), conv2d(4, 2), relu(), flatten(), dense(3)],
+  },
+}
+
+/** Rows of numbers with labels 0, 1, 2. */
+export function data(shape: number[]) {
+  const size = shape.reduce((a, b) => a * b)
+  const labels = Int32Array.from({ length: rows }, (_, i) => i % 3)
+  return dataset(Float32Array.from(numbers(rows * size)), labels, { shape: [rows, ...shape] })
+}
+
+export async function trained(
+  { shape, layers }: Network,
+  on: Device | undefined,
+): Promise<{ net: Model; losses: number[] }> {
+  const net = model(shape, layers(), { seed: 3, ...(on ? { device: on } : {}) })
+  const { epochs } = await net.fit(data(shape), {
+    loss: crossEntropy(),
+    optimizer: momentum({ lr: 0.05 }),
+    epochs: (steps * 8) / rows,
+    batchSize: 8,
+  })
+  return { net, losses: epochs.map(({ train }) => train.loss) }
+}
+
+/** A network that has learned, and its loss in each epoch. */
+export type Trained = Awaited<ReturnType<typeof trained>>
+
+// 8 * 2^-24 * sqrt(K) * magnitude, for each of the steps; K: the longest sum, over the batch and all places of an image.
+const allowed = (values: Float32Array): number =>
+  8 * 2 ** -24 * Math.sqrt(8 * 16) * steps * Math.max(1, ...values.map(Math.abs))
+
+/** The same weights and losses, but for the order of sums. */
+export async function expectAgreement(got: Trained, expected: Trained): Promise<void> {
+  const weights = await got.net.weights()
+  for (const [name, { data: wanted }] of await expected.net.weights()) {
+    const values = weights.get(name)?.data ?? new Float32Array()
+    expect(values.length, name).toBe(wanted.length)
+    const worst = Math.max(...wanted.map((value, i) => Math.abs(value - (values[i] ?? Number.NaN))))
+    expect(worst, name).toBeLessThanOrEqual(allowed(wanted))
+  }
+  for (const [i, loss] of expected.losses.entries()) expect(got.losses[i]).toBeCloseTo(loss, 4)
+}
