@@ -19,7 +19,7 @@ import { memory, profiled, profileOf, steps } from './steps.js'
 import { sizes, whole } from './whole.js'
 
 const help = `npm run bench -- [suite] [options]
-  --quick            fewer shapes and rounds, about three minutes on two cores
+  --quick            fewer shapes and rounds, about two minutes on two cores
   --only PATTERN     entries whose name matches the regular expression, e.g. 'conv|adam', '@1$' for one thread
   --rounds N         rounds of every entry (15, with --quick 9)
   --json FILE        write the figures
@@ -209,7 +209,7 @@ async function run(): Promise<void> {
     }
     const file = from(options.json)
     statSync(dirname(file))
-    writeFileSync(file, `${JSON.stringify(written, rounded, 1)}\n`)
+    writeFileSync(file, linesOf(written))
   }
 }
 
@@ -218,6 +218,12 @@ let peers: Peers | undefined
 // Six digits are more than any of these is worth.
 const rounded = (_: string, value: unknown): unknown =>
   typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value
+
+/** JSON with one entry a line, so that a diff of two files shows which figures changed. */
+function linesOf({ entries, ...rest }: Report): string {
+  const head = JSON.stringify(rest, rounded).slice(0, -1)
+  return `${head}, "entries": [\n${entries.map((entry) => JSON.stringify(entry, rounded)).join(',\n')}\n]}\n`
+}
 
 await run()
   .catch((error: unknown) => {
