@@ -245,8 +245,8 @@ async function ceilingOf(item: Case, work: Work, iterations: number, ceilings: C
   if (item.ceiling === 'copy bandwidth' || item.ceiling === 'update bandwidth') {
     // Bandwidth moves by itself, so a load on the cores shows better in the multiply-adds.
     const { mean, undisturbed } = ceilings.compute(item.threads)
-    const work = item.ceiling === 'copy bandwidth' ? 'copy' : 'update'
-    return { ...ceilings.bandwidth(work, item.threads), share: mean / undisturbed }
+    const traffic = item.ceiling === 'copy bandwidth' ? 'copy' : 'update'
+    return { ...ceilings.bandwidth(traffic, item.threads), share: mean / undisturbed }
   }
   if (item.ceiling !== 'bare loop' || !work.bare) return ceilings.compute(item.threads)
   const rate = iterations / (await work.bare(iterations))

@@ -2,7 +2,7 @@
 // running statistics and hand-written updates do. Bits stay as they were.
 
 import type { Node } from '../graph.js'
-import { type Lowered, operandsOf, overlap } from '../lower.js'
+import { type Lowered, operandsOf, overlap, storedAs } from '../lower.js'
 import { sameShape } from '../shape.js'
 import { type Tensor, Variable } from '../tensor.js'
 import { countReads } from './pass.js'
@@ -24,7 +24,7 @@ export function assignInPlace(program: Lowered): Lowered {
     const stays = (operand: Tensor): boolean => !between.some((node) => node?.outputs.some((t) => meets(operand, t)))
     // Element by element it may write what it reads, but not what it still has to read.
     const aligned = (operand: Tensor): boolean =>
-      !meets(operand, target) || (operand === target && sameShape(operand.shape, value.shape))
+      !meets(operand, target) || (storedAs(operand) === target && sameShape(operand.shape, value.shape))
     if (!operandsOf(maker).every((operand) => stays(operand) && aligned(operand))) continue
     nodes[at] = undefined
     nodes[to] = { ...maker, outputs: [target], effect: true }
@@ -32,6 +32,8 @@ export function assignInPlace(program: Lowered): Lowered {
   return { ...program, nodes: nodes.filter((node) => node !== undefined) }
 }
 
-function meets(a: Tensor, b: Tensor): boolean {
-  return a instanceof Variable && b instanceof Variable && overlap(a, b)
+// Whether an operand, or what it is another view of, shares memory with what an effect writes.
+function meets(operand: Tensor, written: Tensor): boolean {
+  const stored = storedAs(operand)
+  return stored instanceof Variable && written instanceof Variable && overlap(stored, written)
 }

@@ -192,6 +192,41 @@ describe('assignment', () => {
     })
   })
 
+  it('sees the variable behind another view of it', () => {
+    const swapped = () => {
+      const [x, y] = two() as [Variable, Variable]
+      const swap = (): void => {
+        const [a, b] = [ops.reshape(ops.scale(ops.reshape(x, [3, 1]), 2), [3]), ops.scale(y, 3)]
+        const c = ops.add(ops.reshape(x, [3]), ops.reshape(ops.scale(ops.reshape(x, [1, 3]), 4), [3]))
+        assign(x, b)
+        assign(y, ops.add(a, c))
+      }
+      return [[x, y], swap] as [Variable[], () => void]
+    }
+    expect(assigned(swapped, 1).values).toEqual([
+      [6, 6, 6],
+      [7, 7, 7],
+    ])
+    const late = () => {
+      const [x, y] = [variable([1, 3], { value: 1 }), variable([3], { value: 2 })]
+      const body = (): void => {
+        const doubled = ops.scale(ops.reshape(x, [3]), 2)
+        assign(x, ops.reshape(ops.scale(y, 3), [1, 3]))
+        assign(y, doubled)
+      }
+      return [[x, y], body] as [Variable[], () => void]
+    }
+    expect(assigned(late, 1).values).toEqual([
+      [6, 6, 6],
+      [2, 2, 2],
+    ])
+    const overlapping = () => {
+      const x = variable([64], { value: 1 })
+      return [[x], () => assign(x, ops.add(x, ops.reshape(x.region.flat(), [64])))] as [Variable[], () => void]
+    }
+    expect(assigned(overlapping).ops).toEqual(['add', 'copy'])
+  })
+
   it('is a copy where the value is read again, or made from other elements of the variable', () => {
     const twice = () => {
       const [x, y] = two() as [Variable, Variable]
