@@ -13,12 +13,12 @@ const rooms = [
   ['model', 'layers/ losses/ optimizers/ schedules/ initializers/ regularizers/'],
   [
     'machine',
-    'platform.ts loadFailure.ts native.ts device.ts lower.ts passes/ plan.ts encode.ts print.ts profile.ts program.ts eager.ts memory.ts',
+    'platform.ts loadFailure.ts binaries.ts native.ts device.ts lower.ts passes/ plan.ts encode.ts print.ts profile.ts program.ts eager.ts memory.ts',
   ],
   ['use', 'train/ data/ io/ diagnose/ metrics/ transform/ search/'],
   ['door', 'index.ts cublas.ts cli/'],
 ].map(([name, members]) => ({ name, members: members.split(' ').map((member) => `src/${member}`) }))
-const loader = 'src/native.ts' // the only file that may load the addon
+const loaders = ['src/binaries.ts', 'src/native.ts'] // the only files that may find and load the addons
 
 /** native/: which rooms a room may include besides itself. The first entry whose path matches is the room. */
 const nativeRooms = [
@@ -73,9 +73,9 @@ function checkSource(path, report) {
       report(path, line, specifier, `room ${room} (${rooms[room].name}) is above room ${own} (${rooms[own].name})`)
     }
   }
-  if (path === loader) return
+  if (loaders.includes(path)) return
   for (const { line, found } of matches(text, loads)) {
-    report(path, line, found[0], `only ${loader} may load the addon`)
+    report(path, line, found[0], `only ${loaders.join(' and ')} may find and load addons`)
   }
 }
 

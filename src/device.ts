@@ -3,15 +3,16 @@
 // with the process.
 
 import { existsSync } from 'node:fs'
+import { type Found, findCuda } from './binaries.js'
 import { checkInteger, checkOneOf, checkOptions, expected, GradlineError } from './errors.js'
 import {
   addon,
-  cudaLibrary,
   findCublas,
   type NativeCard,
   type NativeDevice,
   translate,
   useMeasuredPlans,
+  withCuda,
 } from './native.js'
 
 export interface DeviceOptions {
@@ -111,7 +112,8 @@ function openCard(index: number, options: DeviceOptions): Device {
   if (typeof asked !== 'boolean') checkOneOf('graph', asked, ['check', 'unmerged'] as const)
   const graph = typeof asked === 'string' ? asked : asked ? 'on' : 'off'
   const lane = checkInteger('lane', options.lane ?? 0, { min: 0, max: 1023 })
-  const library = options.library ?? cudaLibrary()
+  const found: Found = options.library === undefined ? findCuda() : { path: options.library, from: 'local build' }
+  const library = found.path
   if (!existsSync(library)) {
     throw new GradlineError('native', `Cannot open cuda:${index}: this build of gradline has no CUDA part`, {
       where: library,
@@ -120,7 +122,7 @@ function openCard(index: number, options: DeviceOptions): Device {
   }
   const key = `cuda:${index}/${graph}/${lane}/${options.blas}/${options.tune}/${library}`
   return openOnce(key, `cuda:${index}`, () =>
-    addon().open(library, 0, '', 0, { index, graph, ...productsBy(index, options) }),
+    withCuda(found, (native) => native.open(library, 0, '', 0, { index, graph, ...productsBy(index, options) })),
   )
 }
 
@@ -158,10 +160,10 @@ export function devices(): string[] {
 }
 
 function cards(): number {
-  const library = cudaLibrary()
-  if (!existsSync(library)) return 0
+  const found = findCuda()
+  if (!existsSync(found.path)) return 0
   try {
-    return addon().count(library)
+    return withCuda(found, (native) => native.count(found.path))
   } catch {
     return 0
   }

@@ -12,6 +12,7 @@ import { describePlatform, type Libc, type Platform, packaged } from './platform
  * - `other platform`: the packages that are there are for another system, processor or C library
  * - `unsupported`: there is no package for this platform
  * - `damaged`: the file is not what was published, or is no library
+ * - `unreadable`: this user may not read the file
  * - `old C library`: the binary needs a newer glibc
  * - `refused`: the system would not load it for another reason
  * - `version`: the binary and the JavaScript are of different releases
@@ -21,9 +22,13 @@ export type Reason =
   | 'other platform'
   | 'unsupported'
   | 'damaged'
+  | 'unreadable'
   | 'old C library'
   | 'refused'
   | 'version'
+
+/** What of the installation a failure is about. */
+export type Part = 'native part' | 'CUDA part' | 'cuBLAS binding'
 
 export interface Failure {
   readonly reason: Reason
@@ -40,7 +45,7 @@ export interface Failure {
 const build = 'npx gradline build-native   (needs cmake and a C++20 compiler)'
 
 /** The error of a failure, without a stack of the library's own frames. */
-export function loadError(failure: Failure, platform: Platform): GradlineError {
+export function loadError(failure: Failure, platform: Platform, part: Part = 'native part'): GradlineError {
   const rows = [
     ['where', failure.where],
     ['expected', failure.expected],
@@ -49,7 +54,7 @@ export function loadError(failure: Failure, platform: Platform): GradlineError {
     ['help', failure.help],
   ]
   const text = rows.map(([name = '', value]) => `\n  ${name.padEnd(9)} ${value}`).join('')
-  const error = new GradlineError('native', `The native part of gradline cannot be loaded: ${failure.what}.${text}`)
+  const error = new GradlineError('native', `The ${part} of gradline cannot be loaded: ${failure.what}.${text}`)
   const own = [dirname(import.meta.url), dirname(fileURLToPath(import.meta.url))]
   const frames = (error.stack ?? '').split('\n').filter((line) => /^ {4}at /.test(line))
   const users = frames.filter((line) => !own.some((folder) => line.includes(folder)) && !line.includes('node:'))
@@ -108,6 +113,12 @@ function whatDiffers({ os, cpu }: Platform, others: readonly string[]): string {
 /** The file is there, but is not the one that was published. */
 export function damaged(path: string, expected: string, received: string, help: string): Failure {
   return { reason: 'damaged', what: 'the binary is damaged', where: path, expected, received, help }
+}
+
+/** The file is there, and the system does not let it be read. */
+export function unreadable(path: string, message: string, help: string): Failure {
+  const expected = 'a file that this user may read'
+  return { reason: 'unreadable', what: 'the binary may not be read', where: path, expected, received: message, help }
 }
 
 /** The system refused the file with this message. */

@@ -1,14 +1,14 @@
-// The only file that touches the native addon: finds it, loads it, and gives its face a type. Everything above speaks
-// TypeScript; nothing here interprets what it passes on.
+// The only file that touches the native addon: loads it and gives its face a type. Everything above speaks TypeScript; nothing
+// here interprets what it passes on.
 
-import { createHash } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { checkBinary, commandFor, type Found, find, findCublasBinding, otherRelease, version } from './binaries.js'
 import { GradlineError } from './errors.js'
-import { damaged, type Failure, loadError, notFound, refused } from './loadFailure.js'
+import { damaged, type Failure, loadError, type Part, refused } from './loadFailure.js'
 import { type Platform, platform } from './platform.js'
+
+const require = createRequire(import.meta.url)
 
 /** The interface that this code speaks: kAbiVersion of native/abi.h. */
 export const abi = 5
@@ -101,12 +101,6 @@ export interface NativeFailure extends Error {
   readonly completed?: number
 }
 
-/** A binary that is there: where, and whether it was built here or came as a package. */
-export interface Found {
-  readonly path: string
-  readonly from: 'local build' | 'package'
-}
-
 let loaded: Addon | undefined
 
 /** The addon, loaded at first use: a local build where there is one, else the package of this platform. */
@@ -115,86 +109,50 @@ export function addon(): Addon {
   return loaded
 }
 
-const require = createRequire(import.meta.url)
-
-/** The version of this package; its binary has the same. */
-export const version: string = (
-  JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
-).version
-
-/** Where a build from source lies, in a clone and in an installed package. */
-export const localBuild: string = fileURLToPath(new URL('../build-core/Release/gradline.node', import.meta.url))
-
-/** Path of the library of the CUDA backend: of a local build, else of the package for cards; there may be no such file. */
-export function cudaLibrary(host: Platform = platform()): string {
-  const file = 'libgradline_cuda.so'
-  const local = join(dirname(localBuild), file)
-  if (existsSync(local)) return local
-  try {
-    return require.resolve(`@gradline/cuda-${host.name}/${file}`)
-  } catch {
-    return local
-  }
-}
-
-/** The binary of this process; throws the reason why there is none. `host` and `local` stand for other machines in tests. */
-export function find(host: Platform = platform(), local: string = localBuild): Found {
-  if (existsSync(local)) return { path: local, from: 'local build' }
-  const name = `@gradline/${host.name}`
-  try {
-    return { path: require.resolve(`${name}/gradline.node`), from: 'package' }
-  } catch {
-    throw loadError(notFound(host, version, require.resolve.paths(name) ?? []), host)
-  }
-}
-
 /** Loads a binary that was found; throws the reason why it cannot be used. */
-export function load({ path, from }: Found, host: Platform = platform()): Addon {
-  const again = from === 'package' ? `npm install @gradline/${host.name}@${version} --force` : 'npm run build'
-  const fail = (failure: Failure): never => {
-    throw loadError(failure, host)
-  }
-  const wrong = checkFile(path)
-  if (wrong) fail(damaged(path, wrong.expected, wrong.received, again))
-  let native: Addon | undefined
-  try {
-    native = require(path) as Addon
-  } catch (error) {
-    return fail(refused(path, error instanceof Error ? error.message : String(error), host, again))
-  }
+export function load(found: Found, host: Platform = platform()): Addon {
+  const native = requireBinary<Addon>(found, 'native part', host)
   if (native.abi !== abi || native.version !== version) {
-    fail({
-      reason: 'version',
-      what: 'the binary belongs to another release',
-      where: path,
-      expected: `gradline ${version}, interface ${abi}`,
-      received: `gradline ${native.version ?? 'before 0.1.0'}, interface ${native.abi}`,
-      help: from === 'package' ? `npm install gradline@${version} @gradline/${host.name}@${version}` : again,
-    })
+    const received = `gradline ${native.version ?? 'before 0.1.0'}, interface ${native.abi}`
+    throw loadError(otherRelease(found, 'native part', host, received, `, interface ${abi}`), host)
   }
   return native
 }
 
-// A library cut short or overwritten would be mapped all the same and end the process with a signal, later or at once. So
-// the bytes are compared with what was published, where that is written beside them; 2 ms for the whole file.
-function checkFile(path: string): { expected: string; received: string } | undefined {
-  let known: { files?: Record<string, { bytes: number; sha256: string }> }
+function requireBinary<T>(found: Found, part: Part, host: Platform): T {
+  checkBinary(found, part, host)
   try {
-    known = JSON.parse(readFileSync(join(dirname(path), 'provenance.json'), 'utf8')) as typeof known
-  } catch {
-    return undefined
-  }
-  const wanted = known.files?.['gradline.node']
-  if (!wanted) return undefined
-  let bytes: Buffer
-  try {
-    bytes = readFileSync(path)
+    return require(found.path) as T
   } catch (error) {
-    return { expected: 'a file that can be read', received: (error as Error).message }
+    const message = error instanceof Error ? error.message : String(error)
+    throw loadError(refused(found.path, message, host, commandFor(found, part, host)), host, part)
   }
-  if (bytes.length !== wanted.bytes) return { expected: `${wanted.bytes} bytes`, received: `${bytes.length} bytes` }
-  const hash = createHash('sha256').update(bytes).digest('hex')
-  return hash === wanted.sha256 ? undefined : { expected: `SHA-256 ${wanted.sha256}`, received: `SHA-256 ${hash}` }
+}
+
+/**
+ * What `body` gives, which has the core open the library of the CUDA backend; a library that is not what was published, or
+ * that the system refuses, is told like any binary that cannot be loaded.
+ */
+export function withCuda<T>(found: Found, body: (native: Addon) => T): T {
+  const host = platform()
+  const native = addon()
+  checkBinary(found, 'CUDA part', host)
+  try {
+    return body(native)
+  } catch (error) {
+    const { message } = error as Error
+    const help = commandFor(found, 'CUDA part', host)
+    const explain = (failure: Failure): never => {
+      throw loadError(failure, host, 'CUDA part')
+    }
+    const [, system] = /^cannot load a backend: (.*)/s.exec(message) ?? []
+    if (system !== undefined) explain(refused(found.path, system, host, help))
+    const [foreign] = /exports no gradline_backend$/.exec(message) ?? []
+    if (foreign) explain(damaged(found.path, 'the library of a CUDA backend', `a library that ${foreign}`, help))
+    const [other] = /it was built for other ops or another interface$/.exec(message) ?? []
+    if (other) explain(otherRelease(found, 'CUDA part', host, other))
+    throw error
+  }
 }
 
 /** Runs `body` and turns an error of the addon into one of the library, naming the layer and the user's line. */
@@ -260,24 +218,13 @@ let cublas: CublasAddon | undefined
 /** The cuBLAS binding, loaded at first use: a local build, else the one in the package for cards. */
 export function cublasAddon(): CublasAddon {
   if (cublas) return cublas
-  const local = fileURLToPath(new URL('../build/Release/gradline_cublas.node', import.meta.url))
-  let path = local
-  if (!existsSync(path)) {
-    try {
-      path = require.resolve(`@gradline/cuda-${platform().name}/gradline_cublas.node`)
-    } catch {
-      throw new GradlineError('missing', `The cuBLAS binding is not there: ${local}`, {
-        fix: 'It is for Linux: install @gradline/cuda-linux-x64, or build it by `npm run build -- cublas --cublas`',
-      })
-    }
-  }
-  try {
-    cublas = require(path) as CublasAddon
-  } catch (error) {
-    throw new GradlineError('native', `The cuBLAS binding cannot be loaded: ${(error as Error).message}`, {
-      cause: error,
+  const found = findCublasBinding()
+  if (!existsSync(found.path)) {
+    throw new GradlineError('missing', `The cuBLAS binding is not there: ${found.path}`, {
+      fix: 'It is for Linux: install @gradline/cuda-linux-x64, or build it by `npm run build -- cublas --cublas`',
     })
   }
+  cublas = requireBinary<CublasAddon>(found, 'cuBLAS binding', platform())
   return cublas
 }
 

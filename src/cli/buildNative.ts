@@ -8,8 +8,9 @@ import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { basename, delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { localBuild, version } from '../binaries.js'
 import { fileError, GradlineError } from '../errors.js'
-import { load, localBuild, version } from '../native.js'
+import { load } from '../native.js'
 import { type Command, type Context, integerOption, type Values } from './command.js'
 
 export const buildNative: Command = {

@@ -1,10 +1,11 @@
 // `gradline doctor`: what this machine, this process and this installation offer, and what is missing. It looks only: nothing
-// is installed, downloaded or trained. Exit status 1 when the native part cannot be loaded.
+// is installed, downloaded or trained. Exit status 1 when the native part, or a CUDA part that is there, cannot be loaded.
 
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { delimiter, dirname, join } from 'node:path'
+import { delimiter, join } from 'node:path'
+import { type Found, find, findCuda, provenanceOf, version } from '../binaries.js'
 import { GradlineError } from '../errors.js'
-import { type Addon, cudaLibrary, type Found, find, findCublas, load, version } from '../native.js'
+import { type Addon, findCublas, load, withCuda } from '../native.js'
 import { describePlatform, platform } from '../platform.js'
 import type { Command, Context } from './command.js'
 
@@ -23,22 +24,27 @@ function report({ print, note }: Context): number {
   row('node', `${process.version}, Node-API ${process.versions.napi ?? 'unknown'}, ${process.execPath}`)
   row('platform', `${host.name}: ${describePlatform(host)}`)
 
-  let failure: GradlineError | undefined
-  try {
+  const failures: GradlineError[] = []
+  const attempt = (part: string, body: () => void): void => {
+    try {
+      body()
+    } catch (error) {
+      if (!(error instanceof GradlineError)) throw error
+      failures.push(error)
+      row(part, 'cannot be loaded, see below')
+      missing.push(`the ${part}`)
+    }
+  }
+  attempt('native part', () => {
     const found = find(host)
     const native = load(found, host)
     describeBinary(row, found, native)
     describeMachine(row, native)
-  } catch (error) {
-    if (!(error instanceof GradlineError)) throw error
-    failure = error
-    row('native part', 'cannot be loaded, see below')
-    missing.push('the native part')
-  }
-  missing.push(...describeCuda(row, host.name))
+  })
+  missing.push(...describeCuda(row, host.name, failures.length === 0 ? attempt : undefined))
   row('missing', missing.length === 0 ? 'nothing' : missing.join('; '))
-  if (failure) note(`\ngradline: ${failure.message}`)
-  return failure ? 1 : 0
+  for (const { message } of failures) note(`\ngradline: ${message}`)
+  return failures.length > 0 ? 1 : 0
 }
 
 type Row = (name: string, value: string) => void
@@ -49,15 +55,6 @@ function describeBinary(row: Row, { path, from }: Found, native: Addon): void {
   row('built', built ? `by ${built.compiler} from commit ${built.commit}` : `by ${native.compiler}`)
 }
 
-/** What the release wrote beside its binary. */
-export function provenanceOf(path: string): { compiler: string; commit: string } | undefined {
-  try {
-    return JSON.parse(readFileSync(join(dirname(path), 'provenance.json'), 'utf8'))
-  } catch {
-    return undefined
-  }
-}
-
 function describeMachine(row: Row, native: Addon): void {
   const { cpu, cores, isas } = native.machine()
   row('processor', cpu)
@@ -66,7 +63,7 @@ function describeMachine(row: Row, native: Addon): void {
 }
 
 // Facts of the system's files; only where there is a card to use it on, cuBLAS is loaded, since only that tells.
-function describeCuda(row: Row, target: string): string[] {
+function describeCuda(row: Row, target: string, attempt?: (part: string, body: () => void) => void): string[] {
   if (process.platform !== 'linux') {
     row('gpu', `not used on ${process.platform}`)
     return []
@@ -78,9 +75,14 @@ function describeCuda(row: Row, target: string): string[] {
   row('driver', [driver ?? 'none', libcuda].filter(Boolean).join(', '))
   const cublas = ['libcublas.so.13', 'libcublas.so.12'].map(findLibrary).find(Boolean)
   row('cublas', cublas ?? 'none')
-  const library = cudaLibrary()
-  const backend = existsSync(library)
-  row('cuda part', backend ? library : 'none')
+  const library = findCuda()
+  const backend = existsSync(library.path)
+  if (backend && attempt) {
+    attempt('CUDA part', () => {
+      withCuda(library, (native) => native.count(library.path))
+      row('cuda part', library.path)
+    })
+  } else row('cuda part', backend ? library.path : 'none')
   if (backend && gpus.length > 0) row('products', productsBy())
   if (gpus.length === 0) return []
   return [

@@ -1,8 +1,8 @@
 // Finds the sub-command, and turns what goes wrong into a line of text and an exit status: 2 for a command line that is not
 // understood, 1 for a task that failed. A new command is a file of its own and an entry in the list below.
 
+import { version } from '../binaries.js'
 import { GradlineError } from '../errors.js'
-import { version } from '../native.js'
 import { buildNative } from './buildNative.js'
 import { type Command, type Context, helpOf, parseOptions, UsageError, unknown } from './command.js'
 import { doctor } from './doctor.js'

@@ -1,12 +1,12 @@
 // `gradline verify`: prints what diagnose/verify.ts finds as a summary that can be kept: build, hardware, how many checks of
 // each kind, the worst error of each. Exit status 1 when anything is wrong.
 
+import { find, provenanceOf, version } from '../binaries.js'
 import { machine } from '../device.js'
 import { type Finding, verify as findings } from '../diagnose/verify.js'
-import { addon, find, version } from '../native.js'
+import { addon } from '../native.js'
 import { describePlatform, platform } from '../platform.js'
 import { type Command, type Context, interrupted } from './command.js'
-import { provenanceOf } from './doctor.js'
 
 export const verify: Command = {
   name: 'verify',

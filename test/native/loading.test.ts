@@ -3,14 +3,15 @@
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
+import { checkBinary, type Found, find, localBuild, version } from '../../src/binaries.js'
 import { GradlineError } from '../../src/errors.js'
-import { loadError, notFound, refused } from '../../src/loadFailure.js'
-import { abi, addon, find, load, localBuild, version } from '../../src/native.js'
+import { loadError, notFound, refused, unreadable } from '../../src/loadFailure.js'
+import { abi, addon, load, withCuda } from '../../src/native.js'
 import { interpreterOf, type Platform, packaged, platform } from '../../src/platform.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'gradline-loading-'))
@@ -31,12 +32,12 @@ function errorOf(body: () => unknown): GradlineError {
 }
 
 /** A file in a folder of its own, with what was published beside it where that is given. */
-function fileOf(name: string, content: string | Buffer, published?: Buffer): string {
+function fileOf(name: string, content: string | Buffer, published?: Buffer, of = version): string {
   const own = mkdtempSync(join(folder, 'file-'))
   writeFileSync(join(own, name), content)
   if (published) {
     const facts = { bytes: published.length, sha256: createHash('sha256').update(published).digest('hex') }
-    writeFileSync(join(own, 'provenance.json'), JSON.stringify({ files: { 'gradline.node': facts } }))
+    writeFileSync(join(own, 'provenance.json'), JSON.stringify({ version: of, files: { [name]: facts } }))
   }
   return join(own, name)
 }
@@ -129,6 +130,29 @@ describe('the native part', () => {
     expect(told(Buffer.alloc(0))).toContain('received  0 bytes')
   })
 
+  it('gone from its package, or a folder in its place', () => {
+    const told = (path: string): string => errorOf(() => load({ path, from: 'package' }, glibc)).message
+    expect(told(nowhere)).toMatch(/the binary is damaged.*\n {2}expected {2}a file\n {2}received {2}nothing\n/s)
+    expect(told(folder)).toMatch(/the binary is damaged.*\n {2}expected {2}a file\n {2}received {2}a folder\n/s)
+  })
+
+  // The superuser may read everything, so for it the failure is made by hand.
+  it('not to be read by this user: what the system says', () => {
+    const path = fileOf('gradline.node', 'x')
+    chmodSync(path, 0)
+    const made = loadError(unreadable(path, "EACCES: permission denied, open 'x'", 'help'), glibc)
+    const error = process.getuid?.() === 0 ? made : errorOf(() => load({ path, from: 'package' }, glibc))
+    expect(error.message).toMatch(/the binary may not be read.*\n {2}expected {2}a file that this user may read\n/s)
+    expect(error.message).toContain('received  EACCES: permission denied')
+  })
+
+  it('built here and cut short: its own tables tell', () => {
+    const path = fileOf('gradline.node', readFileSync(localBuild).subarray(0, 100_000))
+    const { message } = errorOf(() => load({ path, from: 'local build' }))
+    expect(message).toMatch(/the binary is damaged.*\n {2}expected {2}\d{6,} bytes\n {2}received {2}100000 bytes\n/s)
+    expect(message).toMatch(/\n {2}help {6}npm run build$/)
+  })
+
   it.runIf(process.platform === 'linux')('no library at all, or one for another system: says what the file is', () => {
     const told = (content: string | Buffer): string =>
       errorOf(() => load({ path: fileOf('gradline.node', content), from: 'local build' })).message
@@ -176,6 +200,14 @@ describe('the native part', () => {
     }
   })
 
+  it('published with another release: before it is loaded', () => {
+    const path = fileOf('gradline.node', 'never loaded', Buffer.from('never loaded'), '0.0.1')
+    const { message } = errorOf(() => load({ path, from: 'package' }, glibc))
+    expect(message).toMatch(
+      /belongs to another release.*\n {2}expected {2}gradline [\d.]+\n {2}received {2}gradline 0\.0\.1\n/s,
+    )
+  })
+
   it('refused for any other reason: what the system says, and nothing of its stack', () => {
     const failure = refused(localBuild, 'permission denied by policy\n    at foreign', platform(), 'npm run build')
     expect(failure).toMatchObject({ reason: 'refused', where: localBuild, received: 'permission denied by policy' })
@@ -184,6 +216,56 @@ describe('the native part', () => {
 
   it('shows no frames of its own', () => {
     expect(errorOf(() => find(glibc, nowhere)).stack).not.toMatch(/native\.ts|loadFailure\.ts|node:internal/)
+  })
+})
+
+describe('the CUDA part', () => {
+  const told = (found: Found, body: () => void): string => {
+    const error = errorOf(() => withCuda(found, body))
+    expect(error.message).toContain('The CUDA part of gradline cannot be loaded: ')
+    expect(error.stack).not.toMatch(/native\.ts|binaries\.ts|loadFailure\.ts|node:internal/)
+    return error.message
+  }
+  const name = 'libgradline_cuda.so'
+
+  it('damaged or of another release: told before it is opened', () => {
+    const whole = Buffer.alloc(5000, 7)
+    const never = (): never => {
+      throw new Error('opened')
+    }
+    const found = (content: Buffer, of?: string): Found => ({ path: fileOf(name, content, whole, of), from: 'package' })
+    expect(told(found(whole.subarray(0, 9)), never)).toMatch(
+      /is damaged.*received {2}9 bytes\n.*install @gradline\/cuda-/s,
+    )
+    expect(told(found(whole, '0.0.1'), never)).toMatch(
+      /another release.*received {2}gradline 0\.0\.1\n.*@gradline\/cuda-/s,
+    )
+    expect(told({ path: folder, from: 'local build' }, never)).toMatch(
+      /received {2}a folder\n.*npm run build -- cuda$/s,
+    )
+    expect(() => checkBinary(found(whole), 'CUDA part', glibc)).not.toThrow()
+  })
+
+  it.runIf(process.platform === 'linux')('refused by the system or the core: what they say', () => {
+    const open = (path: string): string => told({ path, from: 'local build' }, () => addon().count(path))
+    expect(open(fileOf(name, ''))).toContain('a file of no known kind')
+    expect(open(fileOf(name, '<html>404</html>'.repeat(9)))).toContain('a file of no known kind')
+    expect(open(localBuild)).toContain('received  a library that exports no gradline_backend')
+    const other = 'it was built for other ops or another interface'
+    expect(
+      told({ path: localBuild, from: 'package' }, () => {
+        throw new Error(`x belongs to another release: ${other}`)
+      }),
+    ).toMatch(new RegExp(`another release.*received {2}${other}\\n.*npm install gradline@`, 's'))
+  })
+
+  it('leaves other errors as they are', () => {
+    const found: Found = { path: localBuild, from: 'local build' }
+    expect(() =>
+      withCuda(found, () => {
+        throw new Error('no NVIDIA driver')
+      }),
+    ).toThrow(/^no NVIDIA driver$/)
   })
 })
 

@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { version } from '../../src/native.js'
+import { version } from '../../src/binaries.js'
 import { packaged } from '../../src/platform.js'
 
 // The scripts are plain JavaScript without types.
