@@ -78,27 +78,42 @@ function buildCublas({ asked, quiet }) {
 export const findNvcc = () =>
   which('nvcc') ?? (existsSync('/usr/local/cuda/bin/nvcc') ? '/usr/local/cuda/bin/nvcc' : undefined)
 
-/** What nvcc makes of the CUDA sources: machine code for these, and PTX for cards that come later. */
+/** What nvcc makes of the CUDA sources in a clone: machine code for these, and PTX for cards that come later. */
 export const architectures = ['sm_80', 'sm_90a']
-export const nvccOptions = [
+const codeFor = (names) =>
+  [...names.map((sm) => `arch=${sm.replace('sm', 'compute')},code=${sm}`), 'arch=compute_90,code=compute_90'].flatMap(
+    (code) => ['-gencode', code],
+  )
+const nvccFlags = [
   // No product is contracted into a sum but where the source says fmaf: a kernel has the same bits in every file that it is
   // compiled in, and double arithmetic those of the CPU.
-  ...[
-    '-std=c++17',
-    '-O3',
-    '-fmad=false',
-    '-Werror',
-    'all-warnings',
-    '-Xcompiler',
-    '-Wall,-Wextra,-Werror',
-    '-I',
-    'native',
-  ],
-  ...[
-    ...architectures.map((sm) => `arch=${sm.replace('sm', 'compute')},code=${sm}`),
-    'arch=compute_90,code=compute_90',
-  ].flatMap((code) => ['-gencode', code]),
+  ...['-std=c++17', '-O3', '-fmad=false', '-Werror', 'all-warnings', '-Xcompiler', '-Wall,-Wextra,-Werror'],
+  ...['-I', 'native'],
 ]
+export const nvccOptions = [...nvccFlags, ...codeFor(architectures)]
+
+/** Compiles what is out of date of the CUDA backend, host code and kernels, for these architectures; gives all its objects. */
+export function compileCudaObjects(nvcc, folder, names = architectures, more = []) {
+  const time = (path) => statSync(join(root, path), { throwIfNoEntry: false })?.mtimeMs ?? 0
+  const headers = [
+    ...filesBelow('native/cuda', '.h', '.cuh'),
+    'native/abi.h',
+    'native/ops.def',
+    'native/philox.h',
+    'native/portable.h',
+  ]
+  const newest = Math.max(...headers.map(time))
+  const sources = [...filesBelow('native/cuda', '.cu'), 'native/cuda/kernels/table.cc']
+  mkdirSync(join(root, folder), { recursive: true })
+  const launcher = which('ccache') ? ['ccache', nvcc] : [nvcc]
+  return sources.map((source) => {
+    const object = `${folder}/${basename(source)}.o`
+    if (time(object) > Math.max(newest, time(source))) return object
+    const files = ['-x', 'cu', '-Xcompiler', '-fPIC,-fvisibility=hidden', '-c', source, '-o', object]
+    run(launcher[0], [...launcher.slice(1), ...nvccFlags, ...codeFor(names), ...more, ...files])
+    return object
+  })
+}
 
 /** build-core/Release/libgradline_cuda.so, by nvcc: kernels, planners and host code with the static CUDA runtime. */
 function buildCuda({ asked, quiet }) {
@@ -113,47 +128,12 @@ function buildCuda({ asked, quiet }) {
     return
   }
   const out = 'build-core/Release/libgradline_cuda.so'
-  const folder = 'build-core/cuda'
   const time = (path) => statSync(join(root, path), { throwIfNoEntry: false })?.mtimeMs ?? 0
-  const headers = [
-    ...filesBelow('native/cuda', '.h', '.cuh'),
-    'native/abi.h',
-    'native/ops.def',
-    'native/philox.h',
-    'native/portable.h',
-  ]
-  const newest = Math.max(...headers.map(time))
-  const sources = [...filesBelow('native/cuda', '.cu'), 'native/cuda/kernels/table.cc']
-  mkdirSync(join(root, folder), { recursive: true })
   mkdirSync(join(root, dirname(out)), { recursive: true })
-  const objects = sources.map((source) => `${folder}/${basename(source)}.o`)
-  const launcher = which('ccache') ? ['ccache', nvcc] : [nvcc]
-  for (const [i, source] of sources.entries()) {
-    if (time(objects[i]) > Math.max(newest, time(source))) continue
-    const options = [
-      ...nvccOptions,
-      '-x',
-      'cu',
-      '-Xcompiler',
-      '-fPIC,-fvisibility=hidden',
-      '-c',
-      source,
-      '-o',
-      objects[i],
-    ]
-    run(launcher[0], [...launcher.slice(1), ...options])
-  }
+  const objects = compileCudaObjects(nvcc, 'build-core/cuda')
   if (objects.some((object) => time(object) > time(out))) {
-    run(nvcc, [
-      '-shared',
-      '-cudart',
-      'static',
-      '-Xlinker',
-      '--version-script=native/cuda/library.map',
-      '-o',
-      out,
-      ...objects,
-    ])
+    const link = ['-shared', '-cudart', 'static', '-Xlinker', '--version-script=native/cuda/library.map']
+    run(nvcc, [...link, '-o', out, ...objects])
   }
 }
 

@@ -86,7 +86,8 @@ export const targets = [
 /**
  * The package for cards: found by the loader and by `gradline doctor` where it is installed. It is no optional dependency of
  * the main package, since npm would then bring its machine code for every generation of cards to each Linux machine on x64,
- * card or not. `from`: where the library may lie; `limit` in bytes, unpacked.
+ * card or not. `architectures`: the cards it has machine code for; sm_80 serves 8.x, sm_100 10.x and sm_120 12.x, and PTX
+ * all that are newer than 9.0.
  */
 export const cuda = {
   name: 'cuda-linux-x64',
@@ -95,8 +96,7 @@ export const cuda = {
   triple: `x86_64-linux-gnu.${glibcFloor}`,
   needs: /^(lib(c|m|pthread|dl|rt)\.so\.\d|ld-linux-x86-64\.so\.2)$/,
   files: ['libgradline_cuda.so', 'gradline_cublas.node'],
-  from: ['build-cuda/libgradline_cuda.so', 'build-core/Release/libgradline_cuda.so'],
-  limit: 30e6,
+  architectures: ['sm_80', 'sm_90a', 'sm_100', 'sm_120'],
 }
 
 /** The binaries in a target's package. */
