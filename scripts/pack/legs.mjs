@@ -1,6 +1,7 @@
 // What users do with the packages, leg by leg. Each gets a world (scripts/pack.mjs) and an empty folder, and either throws a
 // Failure that says what was expected, or gives a text that tells what was seen. Slow legs run on demand.
 import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import {
   appendFileSync,
   mkdirSync,
@@ -37,17 +38,33 @@ export function train(
     expect(!/warning/i.test(err), `${path} ${program} warned: ${err}`)
     return JSON.parse(out.trim().split('\n').at(-1))
   })
-  for (const { arch, device, hash, portable, runtime } of seen) {
-    const kinds = { portable }
-    if (sameBuild) kinds[`${arch} ${device.replace(/,.*/, '')}`] = hash
+  for (const { arch, device, hashes: native, portable, runtime } of seen) {
+    const kinds = named('portable', portable)
+    if (sameBuild) Object.assign(kinds, named(`${arch} ${device.replace(/,.*/, '')}`, native))
     for (const [kind, weights] of Object.entries(kinds)) {
       const known = hashes.get(kind) ?? weights
       hashes.set(kind, known)
       expect(weights === known, `weights (${kind}) on ${runtime}, ${device}, are ${weights}, elsewhere ${known}`)
     }
   }
-  const [{ runtime, device, hash, portable }] = seen
-  return `${runtime}: ${device}, weights ${hash.slice(0, 12)}, portable ${portable.slice(0, 12)}, first step after ${seen.map((s) => s.firstStep).join(' and ')} ms`
+  const [{ runtime, device, hashes: native, portable }] = seen
+  expect(portable['channels fast'] !== portable['channels fp32'], `${runtime}: fast computes as fp32 does`)
+  return `${runtime}: ${device}, weights ${digest(native)}, portable ${digest(portable)}, first step after ${seen.map((s) => s.firstStep).join(' and ')} ms`
+}
+
+const named = (kind, hashes) =>
+  Object.fromEntries(Object.entries(hashes).map(([name, hash]) => [`${kind}, ${name}`, hash]))
+const digest = (hashes) => createHash('sha256').update(JSON.stringify(hashes)).digest('hex').slice(0, 12)
+
+/** Every kernel, gradient and update rule on what the leg runs on, against float64. */
+export function verify({ call, expect }, at, { path, args = [] }) {
+  const { status, out, err } = call(at, path, [
+    ...args,
+    join('node_modules', 'gradline', 'dist/cli/index.js'),
+    'verify',
+  ])
+  expect(status === 0, `verify ended with ${status}: ${out}${err}`)
+  return /verified: .* s/.exec(out)?.[0]
 }
 
 /** A native part that cannot be loaded: status 1, one error, no frames but the program's own. */
@@ -257,5 +274,5 @@ export const legs = [
   { name: 'upgrade', what: 'from an older version, and half an upgrade', run: upgradeLeg },
   { name: 'commands', what: 'doctor, verify, and build-native without tools', run: commandsLeg },
   { name: 'source', what: 'build-native with the tools of this machine', run: sourceLeg, slow: true },
-  ...slowLegs(train, install),
+  ...slowLegs({ train, verify, mustExplain, install }),
 ]

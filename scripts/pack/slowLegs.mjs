@@ -1,30 +1,18 @@
-// Legs on other platforms, under emulation: Node for them comes from npm, libraries from Debian's archive, into the leg's own
-// folder; qemu-user-static and wine64 must be there, else the leg says that it tried nothing.
-import { spawnSync } from 'node:child_process'
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { root, which } from '../common.mjs'
-import { targets } from '../release/targets.mjs'
-import { environment, toolsFor } from '../release/zig.mjs'
-
-/** Unpacks packages of Debian into a folder, as any user. */
-function unpackDebian(world, folder, names) {
-  mkdirSync(folder, { recursive: true })
-  const env = { PATH: process.env.PATH }
-  world.must(folder, 'apt-get', ['-qq', 'download', ...names], { env })
-  for (const file of readdirSync(folder).filter((name) => name.endsWith('.deb'))) {
-    world.must(folder, 'dpkg', ['-x', file, folder], { env })
-  }
-  return folder
-}
+// Legs on other platforms, under emulation: Node or Bun for them comes from npm, libraries from Debian's archive, into the leg's
+// own folder; qemu-user-static and wine64 must be there, else the leg says that it tried nothing.
+import { closeSync, copyFileSync, existsSync, openSync, readFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { which } from '../common.mjs'
+import { muslSystem, unpackDebian } from './musl.mjs'
+import { bunVersion } from './tools.mjs'
 
 const arm = ['libc6-arm64-cross', 'libstdc++6-arm64-cross', 'libgcc-s1-arm64-cross', 'libatomic1-arm64-cross']
 
-export function slowLegs(trainHere, install) {
+export function slowLegs({ train: trainHere, verify, mustExplain, install }) {
   /** What the leg's platform trains is held to what this machine trains, also when the leg runs alone. */
   const train = (world, at, node) => {
     if (world.hashes.size === 0) trainHere(world, install(world, 'peer'), { path: process.execPath })
-    return trainHere(world, at, node)
+    return `${trainHere(world, at, node)}\n  ${verify(world, at, node)}`
   }
 
   /** Another platform's Node from npm. */
@@ -76,45 +64,37 @@ export function slowLegs(trainHere, install) {
     return train({ ...world, call }, at, { path: wine, args: [node] })
   }
 
-  // There is no Node for musl on npm. A program linked against musl that has Node-API by name, and no more, opens the binary
-  // with all its symbols resolved at once: it proves that it loads, not that it trains.
   function musl(world) {
-    const folder = unpackDebian(world, join(world.folder, 'musl'), ['musl'])
-    const binary = join(root, 'npm/linux-x64-musl/gradline.node')
-    const dump = spawnSync('nm', ['-D', '--undefined-only', '-P', binary], { encoding: 'utf8' }).stdout
-    const names = dump.split('\n').flatMap((line) => /^(napi_\w+) /.exec(line)?.[1] ?? [])
-    world.expect(names.length > 20, `the binary asks for ${names.length} functions of Node-API`)
-    const program = `#include <dlfcn.h>\n#include <stdio.h>\n${names.map((name) => `int ${name}(void) { return 1; }`).join('\n')}
-int main(int n, char **v) {
-  void *m = dlopen(v[1], RTLD_NOW | RTLD_LOCAL);
-  if (!m) { puts(dlerror()); return 1; }
-  puts(dlsym(m, "napi_register_module_v1") ? "loads" : "no entry");
-  return 0;
-}\n`
-    writeFileSync(join(folder, 'host.c'), program)
-    const { zig } = toolsFor(targets.find(({ name }) => name === 'linux-x64-musl'))
-    const link = [
-      'cc',
-      '-target',
-      'x86_64-linux-musl',
-      '-O2',
-      '-fno-sanitize=all',
-      '-dynamic',
-      '-rdynamic',
-      'host.c',
-      '-o',
-      'host',
-    ]
-    world.must(folder, zig, link, { env: { ...environment, PATH: process.env.PATH } })
-    const done = world.call(folder, join(folder, 'lib/ld-musl-x86_64.so.1'), [join(folder, 'host'), binary])
-    world.expect(done.out.trim() === 'loads', `under musl: ${done.out}${done.err}`)
-    return `Debian's musl resolves all its symbols, ${names.length} of Node-API among them`
+    const { program, loader, env } = muslSystem(world, 'x64', bunVersion)
+    const call = (cwd, command, args, options = {}) => {
+      if (!existsSync(join(cwd, basename(loader)))) copyFileSync(loader, join(cwd, basename(loader)))
+      return world.call(cwd, command, args, { ...options, env: { ...env, ...options.env } })
+    }
+    const inside = { ...world, call }
+    const trained = train(inside, install(world, 'musl', '--os=linux', '--cpu=x64', '--libc=musl'), { path: program })
+    const told = mustExplain(inside, install(world, 'glibconmusl', '--libc=glibc'), /another C library/, program)
+    return `${trained}\nwith the package for glibc: ${told}`
+  }
+
+  function muslArm64(world) {
+    const qemu = which('qemu-aarch64-static') ?? which('qemu-aarch64')
+    if (!qemu) return 'qemu-aarch64 is not installed: nothing was tried'
+    const { program, system } = muslSystem(world, 'arm64', bunVersion)
+    const at = install(world, 'muslarm64', '--os=linux', '--cpu=arm64', '--libc=musl')
+    return train(world, at, { path: qemu, args: ['-L', system, program] })
   }
 
   return [
     { name: 'arm64', what: 'linux-arm64 under qemu, Node 22', run: arm64, slow: true, target: 'linux-arm64' },
     { name: 'oldx64', what: 'linux-x64 on processors without AVX and with AVX2, under qemu', run: oldX64, slow: true },
     { name: 'windows', what: 'win32-x64 under wine, Node 22', run: windows, slow: true, target: 'win32-x64' },
-    { name: 'musl', what: 'linux-x64-musl is loaded by musl', run: musl, slow: true, target: 'linux-x64-musl' },
+    { name: 'musl', what: 'linux-x64-musl with Bun on musl', run: musl, slow: true, target: 'linux-x64-musl' },
+    {
+      name: 'muslarm64',
+      what: 'linux-arm64-musl under qemu, with Bun on musl',
+      run: muslArm64,
+      slow: true,
+      target: 'linux-arm64-musl',
+    },
   ]
 }

@@ -9,12 +9,14 @@ import { Failure, root, run, say } from '../common.mjs'
 const folder = join(root, 'build-release/pack-tools')
 const own = `${process.platform}-${process.arch}`
 
+export const bunVersion = '1.4.5'
+
 const dependencies = {
   verdaccio: '6.10.4',
   pnpm: '12.21.0',
   yarn: '1.22.22',
   '@yarnpkg/cli-dist': '4.18.1',
-  bun: '1.4.5',
+  bun: bunVersion,
   node22: `npm:node-${own}@22.23.3`,
   node24: `npm:node-${own}@24.21.0`,
   node26: `npm:node-${own}@26.10.0`,
