@@ -32,7 +32,8 @@ export function compileCuda(target) {
   run(zig, ['cc', ...shared, ...names, ...objects, ...libraries, '-o', join(folder, 'libgradline_cuda.so')], { env })
 
   const flags = ['-O2', '-std=c++20', '-fvisibility=hidden', ...shared, `-ffile-prefix-map=${root}=`]
-  const defines = ['NAPI_VERSION=8', 'NODE_ADDON_API_CPP_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED']
+  const options = ['CPP_EXCEPTIONS', 'DISABLE_DEPRECATED'].map((name) => `NODE_ADDON_API_${name}`)
+  const defines = ['NAPI_VERSION=8', ...options, 'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS']
   const folders = ['native', ...include].flatMap((path) => ['-I', path])
   const output = [...filesBelow('native/cublas', '.cc'), '-ldl', '-o', join(folder, 'gradline_cublas.node')]
   run(cxx, [...flags, ...defines.map((name) => `-D${name}`), ...folders, ...output], { env })

@@ -71,7 +71,7 @@ describe('worker threads', () => {
     expect(epochs).toBe(50)
   })
 
-  it('may be ended in the middle of training', async () => {
+  it('may be ended in the middle of training, or of a call', async () => {
     expect(await resultOf('workers', ['terminate'])).toEqual({ ended: 10, epochs: 1 })
   })
 })

@@ -1,5 +1,6 @@
 // Run by processes.test.ts: two workers that train at the same time while this thread trains too; or, with `terminate`, ten
-// workers that are ended in the middle of training; or, with `exit N`, an exit in the middle of training.
+// workers that are ended in the middle of training, or of native calls one after the other; or, with `exit N`, an exit in
+// the middle of training.
 import { Worker } from 'node:worker_threads'
 import { adam, crossEntropy, dataset, dense, model } from 'gradline'
 
@@ -31,7 +32,7 @@ if (mode === 'train') {
 if (mode === 'terminate') {
   let ended = 0
   for (let i = 0; i < 10; i++) {
-    const worker = start({ seed: 1, epochs: 1e9 })
+    const worker = start({ seed: 1, epochs: 1e9, calls: i % 2 === 1 })
     const done = result(worker)
     await new Promise((resolve) => worker.once('message', resolve))
     await new Promise((resolve) => setTimeout(resolve, 3 * i))
