@@ -42,27 +42,46 @@ const calls: readonly Case[] = [
   ),
 ]
 
-/** Import of the package and opening of its device, inside a process of its own whose start does not count. */
-const load: Case = {
-  name: 'load of the package',
-  ...plain,
-  unit: 'ms',
-  open: ({ entry }) => {
-    const script = `const began = performance.now()
-      const { device } = await import(${JSON.stringify(entry)})
-      device('cpu', { threads: 1 })
-      console.log(performance.now() - began)`
-    const once = (): number => {
-      const child = spawnSync(process.execPath, ['--input-type=module', '--eval', script], { encoding: 'utf8' })
-      if (child.status !== 0) throw new Error(`loading the package failed:\n${child.stderr}`)
-      return Number(child.stdout) / 1000
-    }
-    return {
-      time: (iterations) => Array.from({ length: iterations }, once).reduce((sum, each) => sum + each, 0),
-      close: () => {},
-    }
-  },
+/** Milliseconds that a script prints, from a process of its own whose start does not count. */
+function inFreshProcess(name: string, script: (entry: string) => string): Case {
+  return {
+    name,
+    ...plain,
+    unit: 'ms',
+    open: ({ entry }) => {
+      const text = script(JSON.stringify(entry))
+      const once = (): number => {
+        const child = spawnSync(process.execPath, ['--input-type=module', '--eval', text], { encoding: 'utf8' })
+        if (child.status !== 0) throw new Error(`${name} failed:\n${child.stderr}`)
+        return Number(child.stdout) / 1000
+      }
+      return {
+        time: (iterations) => Array.from({ length: iterations }, once).reduce((sum, each) => sum + each, 0),
+        close: () => {},
+      }
+    },
+  }
 }
+
+/** Import of the package and opening of its device. */
+const load = inFreshProcess(
+  'load of the package',
+  (entry) => `const began = performance.now()
+    const { device } = await import(${entry})
+    device('cpu', { threads: 1 })
+    console.log(performance.now() - began)`,
+)
+
+/** From the import to the end of the first training step: recording, planning and compiling are in it. */
+const firstStep = inFreshProcess(
+  'import to the first training step',
+  (entry) => `const began = performance.now()
+    const { adam, crossEntropy, dataset, dense, model, relu } = await import(${entry})
+    const net = model([784], [dense(128), relu(), dense(10)], { seed: 1, threads: 1 })
+    const data = dataset(new Float32Array(32 * 784), new Int32Array(32), { shape: [32, 784] })
+    await net.fit(data, { loss: crossEntropy(), optimizer: adam(), batchSize: 32, epochs: 1 })
+    console.log(performance.now() - began)`,
+)
 
 const rows = 32_768
 

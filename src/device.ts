@@ -114,7 +114,7 @@ function openCard(index: number, options: DeviceOptions): Device {
   const lane = checkInteger('lane', options.lane ?? 0, { min: 0, max: 1023 })
   const found: Found = options.library === undefined ? findCuda() : { path: options.library, from: 'local build' }
   const library = found.path
-  if (!existsSync(library)) {
+  if (found.from === 'local build' && !existsSync(library)) {
     throw new GradlineError('native', `Cannot open cuda:${index}: this build of gradline has no CUDA part`, {
       where: library,
       fix: 'Use device "cpu", install @gradline/cuda-linux-x64, or run `npm run build -- cuda` in a clone where nvcc is installed',

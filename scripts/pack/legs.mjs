@@ -2,19 +2,11 @@
 // Failure that says what was expected, or gives a text that tells what was seen. Slow legs run on demand.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import {
-  appendFileSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { manifest, which } from '../common.mjs'
 import { tarballs } from '../release.mjs'
+import { brokenLeg, cardsLeg, mustExplain } from './brokenLegs.mjs'
 import { slowLegs } from './slowLegs.mjs'
 import { bun, newerNode, nodes, tool } from './tools.mjs'
 
@@ -67,29 +59,11 @@ export function verify({ call, expect }, at, { path, args = [] }) {
   return /verified: .* s/.exec(out)?.[0]
 }
 
-/** A native part that cannot be loaded: status 1, one error, no frames but the program's own. */
-function mustExplain({ call, expect }, at, wanted, node = here.path) {
-  for (const [command, allowed] of [
-    [[join('node_modules', 'gradline', 'dist/cli/index.js'), 'verify'], /^never$/],
-    [['train.mjs'], /train\.mjs/],
-  ]) {
-    const { status, out, err } = call(at, node, command)
-    expect(status === 1, `expected status 1 but received ${status}: ${out}${err}`)
-    expect(err.includes('The native part of gradline cannot be loaded'), `no explaining error:\n${err}`)
-    expect(wanted.test(err), `expected ${wanted} in:\n${err}`)
-    const frames = err.split('\n').filter((line) => /^\s+at /.test(line) && !allowed.test(line))
-    expect(frames.length === 0, `frames of others:\n${frames.join('\n')}`)
-    if (command[0] === 'train.mjs') return err.match(/cannot be loaded: (.*)/)?.[1] ?? ''
-  }
-}
-
 const bytesBelow = (path) =>
   readdirSync(path, { withFileTypes: true }).reduce((total, entry) => {
     const own = join(path, entry.name)
     return total + (entry.isDirectory() ? bytesBelow(own) : statSync(own).size)
   }, 0)
-
-const binaryOf = (at, name = host) => join(at, 'node_modules/@gradline', name, 'gradline.node')
 
 function install({ npm, app }, name, ...args) {
   const at = app(name)
@@ -166,33 +140,6 @@ function bunLeg(world) {
   return train(world, at, { path: bun })
 }
 
-function brokenLeg(world) {
-  const seen = []
-  const at = install(world, 'broken')
-  const binary = binaryOf(at)
-  const whole = readFileSync(binary)
-  const broken = (wanted, change) => {
-    writeFileSync(binary, whole)
-    change()
-    seen.push(mustExplain(world, at, wanted))
-  }
-  broken(/received\s+100000 bytes/, () => truncateSync(binary, 100_000))
-  broken(/received\s+0 bytes/, () => truncateSync(binary, 0))
-  broken(/received\s+\d+ bytes/, () => appendFileSync(binary, 'x'))
-  broken(/SHA-256/, () => {
-    const changed = Buffer.from(whole)
-    changed.fill(0xcc, 4096, 8192)
-    writeFileSync(binary, changed)
-  })
-  rmSync(binary)
-  seen.push(mustExplain(world, at, /is not installed/))
-  rmSync(join(at, 'node_modules/@gradline'), { recursive: true })
-  seen.push(mustExplain(world, at, /npm install --include=optional/))
-  const without = install(world, 'without', '--omit=optional')
-  seen.push(mustExplain(world, without, /optional dependencies were left out/))
-  return seen.join('\n')
-}
-
 function foreignLeg(world) {
   const others = [
     ['--os=win32', '--cpu=x64', /another operating system/],
@@ -263,8 +210,13 @@ export const legs = [
   { name: 'bun', what: 'Bun as runtime', run: bunLeg },
   {
     name: 'broken',
-    what: 'binary cut, changed or gone, optional dependencies left out: the error that explains',
-    run: brokenLeg,
+    what: 'binary cut, changed, unreadable or gone, optional dependencies left out: the error that explains',
+    run: (world) => brokenLeg(world, { install }),
+  },
+  {
+    name: 'cards',
+    what: 'the package for cards on a machine without one, whole and broken',
+    run: (world) => cardsLeg(world, { install, train }),
   },
   {
     name: 'foreign',
@@ -274,5 +226,5 @@ export const legs = [
   { name: 'upgrade', what: 'from an older version, and half an upgrade', run: upgradeLeg },
   { name: 'commands', what: 'doctor, verify, and build-native without tools', run: commandsLeg },
   { name: 'source', what: 'build-native with the tools of this machine', run: sourceLeg, slow: true },
-  ...slowLegs({ train, verify, mustExplain, install }),
+  ...slowLegs({ train, verify, install }),
 ]

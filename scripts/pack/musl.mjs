@@ -3,6 +3,7 @@
 // only: Zig links the objects that Bun needs of it against musl.
 import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { olderLibc } from '../release/compileCuda.mjs'
 import { targets } from '../release/targets.mjs'
 import { environment, toolsFor } from '../release/zig.mjs'
 
@@ -84,17 +85,12 @@ function linkLibrary(world, folder, { bun, packages, system, cpu }) {
   const types = ['class', 'si_class', 'vmi_class'].map((kind) => `__${kind}_type_info`)
   const tables = types.map((type) => `_ZTVN10__cxxabiv1${type.length}${type}E`)
   const wanted = [...missing.filter((name) => !musl.has(name)), ...tables].map((name) => `-Wl,-u,${name}`)
-  // What of glibc these objects ask for besides; the first only decides whether a lock may be left out, the second is not called.
-  writeFileSync(
-    join(folder, 'glibc.c'),
-    'char __libc_single_threaded;\nunsigned arc4random(void) { __builtin_trap(); }\n',
-  )
   const target = targets.find(({ name }) => name === `linux-${cpu}-musl`)
   const objects = findBelow(packages, 'libstdc++.a')
   const options = ['-target', target.triple, '-shared', '-s', '-fno-sanitize=all', '-Wl,-soname,libstdc++.so.6']
   const output = ['-o', join(system, 'lib/libstdc++.so.6')]
   const { zig } = toolsFor(target)
-  world.must(folder, zig, ['cc', ...options, ...wanted, 'glibc.c', objects, '-lunwind', ...output], { env })
+  world.must(folder, zig, ['cc', ...options, ...wanted, olderLibc, objects, '-lunwind', ...output], { env })
 }
 
 const first = (line) => line.split(/[ @]/, 1)[0]

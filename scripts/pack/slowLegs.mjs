@@ -3,12 +3,13 @@
 import { closeSync, copyFileSync, existsSync, openSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { which } from '../common.mjs'
+import { mustExplain } from './brokenLegs.mjs'
 import { muslSystem, unpackDebian } from './musl.mjs'
 import { bunVersion } from './tools.mjs'
 
 const arm = ['libc6-arm64-cross', 'libstdc++6-arm64-cross', 'libgcc-s1-arm64-cross', 'libatomic1-arm64-cross']
 
-export function slowLegs({ train: trainHere, verify, mustExplain, install }) {
+export function slowLegs({ train: trainHere, verify, install }) {
   /** What the leg's platform trains is held to what this machine trains, also when the leg runs alone. */
   const train = (world, at, node) => {
     if (world.hashes.size === 0) trainHere(world, install(world, 'peer'), { path: process.execPath })

@@ -6,10 +6,10 @@ import { dirname, join, relative } from 'node:path'
 import { Failure, manifest, root, run, runNode, say } from '../common.mjs'
 import { compareVersions, readBinary } from './binary.mjs'
 import { sha256 } from './compile.mjs'
-import { cuda, filesOf, glibcFloor, targets } from './targets.mjs'
+import { cuda, filesOf, glibcFloor, macosFloor, targets } from './targets.mjs'
 
 const megabyte = 1e6
-const limits = { main: 8 * megabyte, binary: 10 * megabyte, source: 2 * megabyte }
+const limits = { main: 8 * megabyte, binary: 10 * megabyte, source: 2 * megabyte, installed: 12 * megabyte }
 const publint = 'publint@0.3.25'
 const folder = join(root, 'build-release/check')
 
@@ -23,6 +23,7 @@ const files = (path) =>
 export async function checkRelease(tarballs) {
   rmSync(folder, { recursive: true, force: true })
   const faults = []
+  const sizes = new Map()
   for (const { path, manifest: packed } of tarballs) {
     const at = join(folder, packed.name)
     mkdirSync(at, { recursive: true })
@@ -34,10 +35,15 @@ export async function checkRelease(tarballs) {
     const kind = packed.name === manifest.name ? 'main' : packed.name === '@gradline/source' ? 'source' : 'binary'
     const foreign = paths.filter((file) => !allowed[kind].test(file))
     if (foreign.length > 0) report(`files that do not belong in it: ${foreign.join(', ')}`)
-    const limit = packed.name === `@gradline/${cuda.name}` ? cuda.limit : limits[kind]
-    if (bytes > limit) report(`${bytes} bytes unpacked, at most ${limit} are allowed`)
+    if (bytes > limits[kind]) report(`${bytes} bytes unpacked, at most ${limits[kind]} are allowed`)
+    sizes.set(packed.name, bytes)
     const facts = kind === 'binary' ? checkBinary(at, packed, report) : ''
     say(`${packed.name}: ${paths.length} files, ${(bytes / megabyte).toFixed(2)} MB${facts}`)
+  }
+  for (const { name } of targets) {
+    const together = (sizes.get(manifest.name) ?? 0) + (sizes.get(`@gradline/${name}`) ?? 0)
+    if (together > limits.installed)
+      faults.push(`${name}: an installation has ${together} bytes, at most ${limits.installed} are allowed`)
   }
   const main = tarballs.find(({ manifest: packed }) => packed.name === manifest.name)
   if (main) {
@@ -56,7 +62,7 @@ const allowed = {
   binary: new RegExp(
     `^(${papers}|gradline\\.node|gradline_cublas\\.node|libgradline_cuda\\.so|provenance\\.json|sbom\\.json|THIRD-PARTY\\.md)$`,
   ),
-  source: new RegExp(`^(${papers}|CMakeLists\\.txt|native/.*\\.(cc|h|def|cu|cuh))$`),
+  source: new RegExp(`^(${papers}|CMakeLists\\.txt|native/.*\\.(cc|h|def|cu|cuh|map))$`),
 }
 
 /** Nothing runs at an install, nothing is fetched beside the packages. */
@@ -88,18 +94,21 @@ function checkBinary(at, packed, report) {
 }
 
 function checkFile(path, file, target, packed, report) {
-  const { needed, glibc, stripped, signed } = readBinary(path)
+  const { needed, glibc, stripped, signed, fromNode, oldest } = readBinary(path)
   const others = needed.filter((name) => !target.needs.test(name))
   if (others.length > 0) report(`${file} needs ${others.join(', ')}`)
   if (glibc && compareVersions(glibc, glibcFloor) > 0) report(`${file} needs glibc ${glibc}, newer than ${glibcFloor}`)
   if (!stripped) report(`${file} has its symbol table`)
   if (target.system === 'Darwin' && target.processor === 'arm64' && !signed) report(`${file} has no signature`)
+  const foreign = fromNode.filter((name) => !/^(napi|node_api)_/.test(name))
+  if (foreign.length > 0) report(`${file} asks Node for ${foreign.join(', ')}`)
+  if (target.system === 'Darwin' && oldest !== macosFloor) report(`${file} is for macOS ${oldest}, not ${macosFloor}`)
   const content = readFileSync(path)
   if (content.includes(Buffer.from(root))) report(`${file} names a folder of the building machine`)
   const provenance = JSON.parse(readFileSync(join(dirname(path), 'provenance.json'), 'utf8'))
   if (provenance.files[file].sha256 !== sha256(path)) report(`provenance.json is of another ${file}`)
   if (provenance.version !== packed.version) report(`provenance.json is of version ${provenance.version}`)
-  return `, needs ${needed.join(' ')}${glibc ? `, glibc ${glibc}` : ''}`
+  return `, needs ${needed.join(' ')}${glibc ? `, glibc ${glibc}` : ''}${oldest ? `, macOS ${oldest}` : ''}, ${fromNode.length} functions of Node-API`
 }
 
 /** A program of a user, compiled under each way TypeScript can look for the types. */

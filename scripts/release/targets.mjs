@@ -3,6 +3,8 @@
 
 /** Functions of glibc newer than this may not be used: the floor of Node 20 itself. */
 export const glibcFloor = '2.28'
+/** The oldest macOS that the binaries are for. */
+export const macosFloor = '12.0'
 
 /**
  * - `triple`: for the compiler; the number after `gnu` is the oldest glibc to link against
@@ -65,7 +67,7 @@ export const targets = [
     name: 'darwin-arm64',
     title: 'macOS on Apple silicon',
     select: { os: ['darwin'], cpu: ['arm64'] },
-    triple: 'aarch64-macos.12.0',
+    triple: `aarch64-macos.${macosFloor}`,
     system: 'Darwin',
     processor: 'arm64',
     needs: /^\/usr\/lib\/libSystem\.B\.dylib$/,
@@ -75,7 +77,7 @@ export const targets = [
     name: 'darwin-x64',
     title: 'macOS on Intel processors',
     select: { os: ['darwin'], cpu: ['x64'] },
-    triple: 'x86_64-macos.12.0',
+    triple: `x86_64-macos.${macosFloor}`,
     system: 'Darwin',
     processor: 'x86_64',
     needs: /^\/usr\/lib\/libSystem\.B\.dylib$/,

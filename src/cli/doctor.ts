@@ -76,7 +76,7 @@ function describeCuda(row: Row, target: string, attempt?: (part: string, body: (
   const cublas = ['libcublas.so.13', 'libcublas.so.12'].map(findLibrary).find(Boolean)
   row('cublas', cublas ?? 'none')
   const library = findCuda()
-  const backend = existsSync(library.path)
+  const backend = library.from === 'package' || existsSync(library.path)
   if (backend && attempt) {
     attempt('CUDA part', () => {
       withCuda(library, (native) => native.count(library.path))

@@ -62,7 +62,7 @@ function numbers(shape: Shape, fill: Fill, seed: number): TypedArray {
 }
 
 /** Outputs of a case, and the gradients of a fixed weighted sum of its float outputs. */
-export function runCase(row: OpCase, on: Device, numerics: 'fp32' | 'fp64'): TypedArray[] {
+export function runCase(row: OpCase, on: Device, numerics: OpCase['numerics'] | 'fp64'): TypedArray[] {
   const data = row.inputs.map(([shape, fill], i) => numbers(shape, fill, 10 * i + 1))
   const specs: Record<string, { shape: Shape; dtype: 'float32' | 'int32' }> = {}
   row.inputs.forEach(([shape, fill], i) => {
@@ -167,7 +167,7 @@ export async function* verify(): AsyncGenerator<Finding> {
     const wrong = known.length !== sums.length || off.some((v) => Number.isNaN(v))
     yield { kind: 'golden', name: row.name, on: 'ref', error: wrong ? Number.POSITIVE_INFINITY : Math.max(...off) }
     for (const [isa, on] of tiers) {
-      yield { kind: 'op', name: row.name, on: isa, error: errorOf(runCase(row, on, 'fp32'), exact, row.K) }
+      yield { kind: 'op', name: row.name, on: isa, error: errorOf(runCase(row, on, row.numerics), exact, row.K) }
     }
   }
   for (const { name, layer, input, indices } of layerCases) {

@@ -39,6 +39,8 @@ export interface OpCase {
   readonly K: number
   /** Whether gradients are asked for. */
   readonly gradient: boolean
+  /** The class of the program on the instruction sets. */
+  readonly numerics: 'fp32' | 'fast'
 }
 
 const list: OpCase[] = []
@@ -46,15 +48,16 @@ const list: OpCase[] = []
 interface Extra {
   K?: number
   gradient?: boolean
+  numerics?: 'fp32' | 'fast'
 }
 
 function add(
   name: string,
   inputs: readonly (readonly [Shape, Fill])[],
   build: (inputs: readonly Tensor[]) => Tensor | readonly Tensor[],
-  { K = 1, gradient = true }: Extra = {},
+  { K = 1, gradient = true, numerics = 'fp32' }: Extra = {},
 ): void {
-  list.push({ name, inputs, build, K, gradient })
+  list.push({ name, inputs, build, K, gradient, numerics })
 }
 
 const at = (inputs: readonly Tensor[], i: number): Tensor => inputs[i] as Tensor
@@ -166,6 +169,18 @@ add(
   (x) => ops.conv2d(at(x, 0), at(x, 1)),
   { K: 189 },
 )
+// Enough channels and rows for kernels that work on tiles, by rows in place and by Winograd's algorithm.
+for (const numerics of ['fp32', 'fast'] as const) {
+  add(
+    `conv2d, many channels, ${numerics}`,
+    [
+      [[4, 11, 10, 19], 'normal'],
+      [[3, 3, 19, 34], 'normal'],
+    ],
+    (x) => ops.conv2d(at(x, 0), at(x, 1), { padding: 'same' }),
+    { K: 440, numerics },
+  )
+}
 add(
   'conv2d, strided, padded, dilated, grouped',
   [
