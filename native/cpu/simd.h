@@ -171,36 +171,58 @@ GL_SIMD DVec widenHigh(Vec x) {
   return __builtin_convertvector(half, DVec);
 }
 
+// ---- Lanes in another order. Which lane goes where are constants of the call's type: of numbers that only turn out to
+// be constant once loops are unrolled, clang makes a store and a load for each lane.
+
+template <int... i>
+struct Lanes {};
+template <int n, int... i>
+struct CountLanes : CountLanes<n - 1, n - 1, i...> {};
+template <int... i>
+struct CountLanes<0, i...> {
+  using All = Lanes<i...>;
+};
+template <auto from, int... i>
+GL_SIMD Vec shuffle(Vec a, Vec b, Lanes<i...>) {
+  return __builtin_shufflevector(a, b, from(i)...);
+}
+// Lane i takes lane from(i) of a and b side by side.
+template <auto from>
+GL_SIMD Vec shuffle(Vec a, Vec b) {
+  return shuffle<from>(a, b, typename CountLanes<kLanes>::All());
+}
+
 // Lane i takes lane (i + by) mod kLanes.
-GL_SIMD Vec rotate(Vec v, int by) {
-#if defined(__clang__)
-  Vec r;
-  for (int i = 0; i < kLanes; i++) r[i] = v[(i + by) & (kLanes - 1)];
-  return r;
-#else
-  return __builtin_shuffle(v, (laneIndex() + by) & (kLanes - 1));
-#endif
+template <int by>
+GL_SIMD Vec rotate(Vec v) {
+  return shuffle<[](int i) { return (i + by) % kLanes; }>(v, v);
+}
+// Lanes of a and b taken in turn: a0 b0 a1 b1 ..., from lane `first` on.
+template <int first>
+GL_SIMD Vec interleave(Vec a, Vec b) {
+  return shuffle<[](int i) { return (i & 1) * kLanes + first + i / 2; }>(a, b);
 }
 
 // All lanes combined in a fixed tree.
+template <int by = kLanes / 2, class F>
+GL_SIMD Vec foldLanes(Vec v, F f) {
+  v = f(v, rotate<by>(v));
+  if constexpr (by > 1) return foldLanes<by / 2>(v, f);
+  return v;
+}
 GL_SIMD float sumLanes(Vec v) {
-  for (int by = kLanes / 2; by > 0; by /= 2) v += rotate(v, by);
-  return v[0];
+  return foldLanes(v, [](Vec a, Vec b) GL_LAMBDA { return a + b; })[0];
 }
 GL_SIMD float maxLanesOrNan(Vec v) {
-  for (int by = kLanes / 2; by > 0; by /= 2) v = maxOrNan(v, rotate(v, by));
-  return v[0];
+  return foldLanes(v, [](Vec a, Vec b) GL_LAMBDA { return maxOrNan(a, b); })[0];
 }
 GL_SIMD float maxLanes(Vec v) {  // of lanes with a NaN: any of them, or that NaN
-  for (int by = kLanes / 2; by > 0; by /= 2) v = maxOf(v, rotate(v, by));
-  return v[0];
+  return foldLanes(v, [](Vec a, Vec b) GL_LAMBDA { return maxOf(a, b); })[0];
 }
 GL_SIMD int32_t minLanes(IVec v) {
-  for (int by = kLanes / 2; by > 0; by /= 2) {
-    const IVec other = (IVec)rotate((Vec)v, by);
-    v = select(other < v, other, v);
-  }
-  return v[0];
+  return bitsOf(foldLanes(ofBits(v), [](Vec a, Vec b) GL_LAMBDA {
+    return ofBits(select(bitsOf(b) < bitsOf(a), bitsOf(b), bitsOf(a)));
+  }))[0];
 }
 GL_SIMD double sumLanes(DVec v) {
   double sum = 0;

@@ -9,7 +9,7 @@ GL_SIMD Vec sumEach(Vec (&v)[kLanes]) {
 #pragma GCC unroll 4
   for (int half = kLanes / 2; half > 0; half /= 2)
 #pragma GCC unroll 8
-    for (int i = 0; i < half; i++) v[i] = interleave(v[i], v[i + half], 0) + interleave(v[i], v[i + half], kLanes / 2);
+    for (int i = 0; i < half; i++) v[i] = interleave<0>(v[i], v[i + half]) + interleave<kLanes / 2>(v[i], v[i + half]);
   return v[0];
 }
 

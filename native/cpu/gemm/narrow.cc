@@ -33,7 +33,7 @@ static void convolve(const NarrowArgs &args) {
   for (int half = kLanes / 2; half > 0; half /= 2)
 #pragma GCC unroll 8
     for (int i = 0; i < half; i++)
-      part[i] = interleave(part[i], part[i + half], 0) + interleave(part[i], part[i + half], kLanes / 2);
+      part[i] = interleave<0>(part[i], part[i + half]) + interleave<kLanes / 2>(part[i], part[i + half]);
   store(args.c, part[0], kSums);
 }
 

@@ -4,17 +4,6 @@
 
 namespace gradline::cpu::GL_ISA {
 
-// Lanes of a and b taken in turn: a0 b0 a1 b1 ..., from the lower or the upper halves.
-GL_SIMD Vec interleave(Vec a, Vec b, int first) {
-#if defined(__clang__)
-  Vec r;
-  for (int i = 0; i < kLanes; i++) r[i] = i & 1 ? b[first + i / 2] : a[first + i / 2];
-  return r;
-#else
-  return __builtin_shuffle(a, b, (laneIndex() >> 1) + (laneIndex() & 1) * kLanes + first);
-#endif
-}
-
 // rows[i] lane j becomes rows[j] lane i: log2(kLanes) perfect shuffles of the whole block.
 GL_SIMD void transposeBlock(Vec (&rows)[kLanes]) {
 #pragma GCC unroll 4
@@ -22,8 +11,8 @@ GL_SIMD void transposeBlock(Vec (&rows)[kLanes]) {
     Vec next[kLanes];
 #pragma GCC unroll 8
     for (int i = 0; i < kLanes / 2; i++) {
-      next[2 * i] = interleave(rows[i], rows[i + kLanes / 2], 0);
-      next[2 * i + 1] = interleave(rows[i], rows[i + kLanes / 2], kLanes / 2);
+      next[2 * i] = interleave<0>(rows[i], rows[i + kLanes / 2]);
+      next[2 * i + 1] = interleave<kLanes / 2>(rows[i], rows[i + kLanes / 2]);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; i++) rows[i] = next[i];

@@ -16,12 +16,16 @@ struct Count {
 
 // Lane i takes lane index[i] of v.
 GL_SIMD Vec pick(Vec v, IVec index) {
-#if defined(__clang__)
+#if !defined(__clang__)
+  return __builtin_shuffle(v, index);
+#elif defined(__AVX512F__)
+  return (Vec)_mm512_permutexvar_ps((__m512i)index, (__m512)v);
+#elif defined(__AVX2__)
+  return (Vec)_mm256_permutevar8x32_ps((__m256)v, (__m256i)index);
+#else
   Vec r;
   for (int i = 0; i < kLanes; i++) r[i] = v[index[i]];
   return r;
-#else
-  return __builtin_shuffle(v, index);
 #endif
 }
 // Lane i: (before + i) / multiplier.

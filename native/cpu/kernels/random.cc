@@ -63,19 +63,6 @@ GL_SIMD Blocks randomBlocks(const StepState &step, uint32_t stream, Purpose purp
   return bits;
 }
 
-// a0 b0 a1 b1 ... of the lower or the upper halves.
-GL_SIMD Vec zip(Vec a, Vec b, bool upper) {
-  const int from = upper ? kLanes / 2 : 0;
-#if defined(__clang__)
-  Vec r;
-  for (int i = 0; i < kLanes; i++) r[i] = i & 1 ? b[from + i / 2] : a[from + i / 2];
-  return r;
-#else
-  const IVec lane = laneIndex();
-  return __builtin_shuffle(a, b, (lane >> 1) + (lane & 1) * kLanes + from);
-#endif
-}
-
 // Elements [begin, end) of a tensor, begin a multiple of 4 * kLanes: transform(blocks, out) makes four vectors of
 // kLanes blocks, still one per word of a block; consume(i, count, vector) gets them in the order of elements.
 template <class Transform, class Consume>
@@ -87,11 +74,14 @@ GL_SIMD void eachRandom(const StepState &step, uint32_t stream, Purpose purpose,
     const Blocks bits = randomBlocks(step, stream, purpose, lanes, block >> 32);
     Vec w[4];
     transform(bits, w);
-    const Vec even[2] = {zip(w[0], w[2], false), zip(w[0], w[2], true)};
-    const Vec odd[2] = {zip(w[1], w[3], false), zip(w[1], w[3], true)};
+    constexpr int kHalf = kLanes / 2;
+    const Vec even[2] = {interleave<0>(w[0], w[2]), interleave<kHalf>(w[0], w[2])};
+    const Vec odd[2] = {interleave<0>(w[1], w[3]), interleave<kHalf>(w[1], w[3])};
     for (int k = 0; k < 4; k++) {
       const int64_t at = i + k * kLanes;
-      if (at < end) consume(at, smaller(kLanes, end - at), zip(even[k / 2], odd[k / 2], k & 1));
+      if (at >= end) break;
+      const Vec a = even[k / 2], b = odd[k / 2];
+      consume(at, smaller(kLanes, end - at), k & 1 ? interleave<kHalf>(a, b) : interleave<0>(a, b));
     }
   }
 }

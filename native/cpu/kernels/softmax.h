@@ -33,13 +33,7 @@ GL_SIMD RowStatistics softmaxRow(const float *x, float *y, int64_t k) {
 // Lane l: that of `even` or, where bit d of l is set, of `odd`; lane l ^ flip of them.
 template <int d, int flip>
 GL_SIMD Vec mixLanes(Vec even, Vec odd) {
-#if defined(__clang__)
-  Vec r;
-  for (int i = 0; i < kLanes; i++) r[i] = (i & d) != 0 ? odd[i ^ flip] : even[i ^ flip];
-  return r;
-#else
-  return __builtin_shuffle(even, odd, (laneIndex() ^ flip) + select((laneIndex() & d) != 0, set1(kLanes), set1(0)));
-#endif
+  return shuffle<[](int i) { return (i ^ flip) + ((i & d) != 0 ? kLanes : 0); }>(even, odd);
 }
 
 // Lane r of v[0] becomes f over the lanes of v[r], all rows at once: about three instructions for each.
