@@ -66,9 +66,9 @@ if (isMain(import.meta.url)) {
     const registry = option(args, '--registry')
     if (!registry) throw new Failure('publish needs --registry URL')
     const packed = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version
-    const missing = targets.filter(({ name }) => !tarballs().some((t) => t.manifest.name === `@gradline/${name}`))
-    if (missing.length > 0)
-      throw new Failure(`not all platforms are packed: ${missing.map(({ name }) => name).join(', ')}`)
+    const isPacked = ({ name }) => tarballs().some((t) => t.manifest.name === `@gradline/${name}`)
+    const missing = [...targets, cuda].filter((target) => !isPacked(target))
+    if (missing.length > 0) throw new Failure(`not packed: ${missing.map(({ name }) => name).join(', ')}`)
     if (tarballs().some((t) => t.manifest.version !== packed)) throw new Failure(`the tarballs are not of ${packed}`)
     await checkRelease(tarballs())
     const tag = option(args, '--tag')

@@ -3,11 +3,12 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { version } from '../../src/binaries.js'
-import { packaged } from '../../src/platform.js'
+import { localBuild, version } from '../../src/binaries.js'
+import { packaged, platform } from '../../src/platform.js'
 
 // The scripts are plain JavaScript without types.
 const packages: string = new URL('../../scripts/release/packages.mjs', import.meta.url).href
+const binaries: string = new URL('../../scripts/release/binary.mjs', import.meta.url).href
 const table: string = new URL('../../scripts/release/targets.mjs', import.meta.url).href
 type Manifest = Record<string, unknown>
 const { mainManifest, platformManifest, sourceManifest } = (await import(packages)) as {
@@ -16,6 +17,9 @@ const { mainManifest, platformManifest, sourceManifest } = (await import(package
   sourceManifest: () => Manifest
 }
 const { targets, cuda } = (await import(table)) as { targets: { name: string }[]; cuda: { name: string } }
+const { readBinary } = (await import(binaries)) as {
+  readBinary: (path: string) => { format: string; needed: string[]; fromNode: string[] }
+}
 const folder = fileURLToPath(new URL('../../npm/', import.meta.url))
 
 describe('the packages', () => {
@@ -40,5 +44,15 @@ describe('the packages', () => {
       Object.fromEntries(packaged.map((name) => [`@gradline/${name}`, version])),
     )
     expect(sourceManifest()).not.toHaveProperty('scripts')
+  })
+})
+
+describe.runIf(process.platform === 'linux' && platform().libc === 'glibc')('a binary', () => {
+  it('asks the program that loads it for Node-API, and for nothing else', () => {
+    const { format, needed, fromNode } = readBinary(localBuild)
+    expect(format).toBe('ELF')
+    expect(needed).toContain('libc.so.6')
+    expect(fromNode.length).toBeGreaterThan(50)
+    expect(fromNode.filter((name) => !/^(napi|node_api)_/.test(name))).toEqual([])
   })
 })
