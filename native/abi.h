@@ -29,9 +29,10 @@ constexpr size_t kAlignment = 64;                     // of every region and of 
 constexpr uint32_t kNoValue = 0xffffffff;
 
 enum class DType : uint32_t { f32 = 0, i32 = 1, u8 = 2, f64 = 3 };
-// fp64: every float is f64; the ref backend only. fast: f32, and kernels may save multiplications where errors stay
-// within the bound of docs/architecture.md, "Numbers"; a backend may take it for fp32.
-enum class Numerics : uint32_t { fp32 = 0, fp64 = 1, fast = 2 };
+// fp64: every float is f64; the ref backend only. All others store f32. fast: kernels may save multiplications; tf32
+// and bf16: they may round the operands of matmul and of the convolutions to that type before they multiply. What
+// errors stay within says docs/architecture.md, "Numbers"; a backend may take each of the three for fp32.
+enum class Numerics : uint32_t { fp32 = 0, fp64 = 1, fast = 2, tf32 = 3, bf16 = 4 };
 
 // Where a value lives. Regions from `param` to `data` outlive the program and are bound to storages when it is loaded;
 // the others belong to the program.
@@ -215,8 +216,8 @@ struct Op {
   uint32_t index;
   int32_t inputs, outputs, epilogues;
   bool fp64;
-  bool lasting;  // writes memory that outlives the step, so it must not begin once an op before it has failed
-  bool fast;     // the program is of class fast
+  bool lasting;       // writes memory that outlives the step, so it must not begin once an op before it has failed
+  Numerics numerics;  // class of the program
   Tensor in[kMaxInputs], out[kMaxOutputs];
   Epilogue epilogue[kMaxEpilogues];
   double attr[kMaxAttrs];

@@ -53,8 +53,8 @@ export interface GemmEx extends Gemm {
   readonly type?: CublasType
   /** Of c; default `type`. float32 is possible for 16-bit types. */
   readonly typeC?: CublasType
-  /** `fp32` (default) multiplies float32 exactly, `tf32` rounds the operands to 10 bits for tensor cores. */
-  readonly numerics?: 'fp32' | 'tf32'
+  /** `fp32` (default) multiplies float32 as it is; `tf32` and `bf16` round it to 11 or 8 significant bits for tensor cores. */
+  readonly numerics?: 'fp32' | 'tf32' | 'bf16'
 }
 
 export interface GemmStridedBatched extends GemmEx {
@@ -120,7 +120,7 @@ export interface Tune extends LtMatmul {
   /** The same for a `vector` that is written. */
   readonly expectedVector?: DeviceBuffer
   readonly offsetExpectedVector?: number
-  /** Of the largest magnitude in `expected`; default 1e-5, with tf32 1e-2. */
+  /** Of the largest magnitude in `expected`; default 1e-5, with tf32 or bf16 1e-2. */
   readonly tolerance?: number
   /** How many of the library's guesses are measured; default and most 16. */
   readonly candidates?: number

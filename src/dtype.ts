@@ -6,7 +6,7 @@ import { expected } from './errors.js'
 
 export type DType = 'float32' | 'int32' | 'uint8'
 export type TypedArray = Float32Array | Float64Array | Int32Array | Uint8Array
-export const numericsClasses = ['fp32', 'fast', 'fp64'] as const
+export const numericsClasses = ['fp32', 'fast', 'tf32', 'bf16', 'fp64'] as const
 export type Numerics = (typeof numericsClasses)[number]
 
 /** Bytes of one element in a program of the given numerics class. */

@@ -15,7 +15,7 @@ const max = { rank: 6, inputs: 8, outputs: 4, epilogues: 4, attrs: 12 }
 const regionKinds = ['param', 'opt', 'state', 'step', 'data', 'grad', 'act', 'input', 'metric'] as const
 const dtypeCodes = { float32: 0, int32: 1, uint8: 2 }
 const float64 = 3
-const numericsCodes = { fp32: 0, fp64: 1, fast: 2 }
+const numericsCodes = { fp32: 0, fp64: 1, fast: 2, tf32: 3, bf16: 4 }
 
 export const recordSizes = {
   ProgramHeader: 48,

@@ -38,7 +38,9 @@ export interface ProgramOptions {
   /**
    * 'fp32': errors are bounded element by element. 'fast': 32 bits too, but convolutions may be computed with fewer
    * multiplications, so that errors are bounded by the largest numbers a result is made of; device 'cpu' only, others take
-   * it for 'fp32'. 'fp64': double precision, on the 'ref' device only. Default 'fp32'.
+   * it for 'fp32'. 'tf32' and 'bf16': operands of matmul, conv2d and their gradients may be rounded to 11 or 8 significant
+   * bits before they are multiplied, for the tensor cores of a card; sums, storage and everything else stay 32 bits wide, and
+   * 'cpu' and 'ref' compute as in 'fp32'. 'fp64': double precision, on the 'ref' device only. Default 'fp32'.
    */
   numerics?: Numerics
   /** 'none' gives each value its own memory. Default 'packed'. */

@@ -47,7 +47,7 @@ ProgramHeader readHeader(const uint8_t *bytes, size_t size) {
     reject("it has version " + std::to_string(h.version) + ", this library reads version " +
            std::to_string(kProgramVersion) + "; the addon and the TypeScript part come from different releases");
   }
-  if (h.numerics > static_cast<uint32_t>(Numerics::fast)) reject("unknown numerics " + std::to_string(h.numerics));
+  if (h.numerics > static_cast<uint32_t>(Numerics::bf16)) reject("unknown numerics " + std::to_string(h.numerics));
   const uint64_t ids = uint64_t{h.inputs} + h.outputs;
   const uint64_t expected = sizeof(ProgramHeader) + uint64_t{h.regions} * sizeof(RegionRecord) +
                             uint64_t{h.values} * sizeof(ValueRecord) + uint64_t{h.ops} * sizeof(OpRecord) +
@@ -123,7 +123,7 @@ Op toOp(const Image &image, uint32_t index, const OpRecord &r) {
   op.code = static_cast<OpCode>(r.opcode);
   op.index = index;
   op.fp64 = image.numerics == Numerics::fp64;
-  op.fast = image.numerics == Numerics::fast;
+  op.numerics = image.numerics;
   const OpInfo &info = infoOf(op.code);
   if (r.inputs < static_cast<uint32_t>(info.fewestInputs) || r.inputs > static_cast<uint32_t>(info.mostInputs)) {
     image.fail(op, "has " + std::to_string(r.inputs) + " inputs, expected " + std::to_string(info.fewestInputs) +

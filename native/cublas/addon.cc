@@ -226,7 +226,7 @@ class Device : public Napi::ObjectWrap<Device> {
     if (typed) {
       p.typeAB = kTypes[fields.choice("type", kTypeNames)];
       p.typeC = fields.has("typeC") ? kTypes[fields.choice("typeC", kTypeNames)] : p.typeAB;
-      g.numerics = fields.choice("numerics", {"fp32", "tf32"}) ? GL_BLAS_TF32 : GL_BLAS_FP32;
+      g.numerics = static_cast<int32_t>(fields.choice("numerics", {"fp32", "tf32", "bf16"}));
     }
     checkProduct(p);  // sizes that are an int, before they are multiplied
     if (batched) {
@@ -327,7 +327,7 @@ class Device : public Napi::ObjectWrap<Device> {
       how.expectedC = place(fields, "expected", spanOf(g.m, g.n, g.ldc, g.strideC, g.batch), lt.call.sizeC)->from;
       const auto vector = place(fields, "expectedVector", kind.vector == 'm' ? g.m : g.n, lt.call.sizeC, true);
       if (vector) how.expectedVector = vector->from;
-      how.tolerance = static_cast<float>(fields.number("tolerance", g.numerics == GL_BLAS_TF32 ? 1e-2 : 1e-5));
+      how.tolerance = static_cast<float>(fields.number("tolerance", g.numerics == GL_BLAS_FP32 ? 1e-5 : 1e-2));
       how.candidates = static_cast<int32_t>(std::min<int64_t>(fields.integer("candidates", 0, 0), INT32_MAX));
       how.repetitions = static_cast<int32_t>(std::min<int64_t>(fields.integer("repetitions", 0, 0), 1000));
       const std::unique_ptr<Plan> plan(cublas::tune(queue, lt.call.product, lt.options, lt.operands, how));

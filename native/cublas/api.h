@@ -41,10 +41,11 @@ static_assert(sizeof(Algo) == 64 && sizeof(Heuristic) == 96);
 constexpr Status kSuccess = 0, kNotInitialized = 1, kAllocFailed = 3, kInvalidValue = 7, kExecutionFailed = 13,
                  kInternalError = 14, kNotSupported = 15;  // cublasStatus_t
 
-constexpr int kOpN = 0, kOpT = 1;                                            // cublasOperation_t
-constexpr int kReal32F = 0, kReal64F = 1, kReal16F = 2, kReal16BF = 14;      // cudaDataType
-constexpr int kCompute32F = 68, kCompute64F = 70, kCompute32FFastTF32 = 77;  // cublasComputeType_t
-constexpr int kGemmDefault = -1;                                             // cublasGemmAlgo_t
+constexpr int kOpN = 0, kOpT = 1;                                        // cublasOperation_t
+constexpr int kReal32F = 0, kReal64F = 1, kReal16F = 2, kReal16BF = 14;  // cudaDataType
+constexpr int kCompute32F = 68, kCompute64F = 70;                        // cublasComputeType_t
+constexpr int kCompute32FFast16BF = 75, kCompute32FFastTF32 = 77;        // cublasComputeType_t
+constexpr int kGemmDefault = -1;                                         // cublasGemmAlgo_t
 
 // cublasLtMatmulDescAttributes_t. Compute type (0), scale type (1) and pointer mode (2, host) are set by creation.
 constexpr int kDescTransA = 3;           // int32: kOpN or kOpT

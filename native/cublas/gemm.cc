@@ -8,7 +8,8 @@ size_t sizeOfType(int type) { return type == kReal64F ? 8 : type == kReal32F ? 4
 
 int Product::compute() const {
   if (typeC == kReal64F) return kCompute64F;
-  return g.numerics == GL_BLAS_TF32 ? kCompute32FFastTF32 : kCompute32F;
+  if (g.numerics == GL_BLAS_TF32) return kCompute32FFastTF32;
+  return g.numerics == GL_BLAS_BF16 ? kCompute32FFast16BF : kCompute32F;
 }
 
 void Product::scalars(Scalars &out) const {
@@ -75,10 +76,12 @@ void checkProduct(const Product &p) {
   matrix("A", g.transposeA ? g.k : g.m, g.transposeA ? g.m : g.k, g.lda, g.strideA, false);
   matrix("B", g.transposeB ? g.n : g.k, g.transposeB ? g.k : g.n, g.ldb, g.strideB, false);
   matrix("C", g.m, g.n, g.ldc, g.strideC, true);
-  if (g.numerics != GL_BLAS_FP32 && g.numerics != GL_BLAS_TF32) {
-    fail("expected numerics to be fp32 or tf32 but received " + std::to_string(g.numerics));
+  if (g.numerics < 0 || g.numerics >= kNumerics) {
+    fail("expected numerics to be fp32, tf32 or bf16 but received " + std::to_string(g.numerics));
   }
-  if (g.numerics == GL_BLAS_TF32 && p.typeAB != kReal32F) fail("tf32 is for float32 operands");
+  if (g.numerics != GL_BLAS_FP32 && p.typeAB != kReal32F) {
+    fail(std::string(kNumericsNames[g.numerics]) + " is for float32 operands");
+  }
   const bool wide = p.typeAB == kReal64F || p.typeC == kReal64F;
   if (wide ? p.typeAB != p.typeC : p.typeC != kReal32F && p.typeC != p.typeAB) {
     fail("the type of c must be that of a and b, or float32 for products of 16-bit types");

@@ -29,6 +29,10 @@ struct Product {
 
 size_t sizeOfType(int type);
 
+// By GL_BLAS_FP32 and the like.
+constexpr const char *kNumericsNames[] = {"fp32", "tf32", "bf16"};
+constexpr int kNumerics = 3;
+
 // What an epilogue needs, in row-major terms.
 struct EpilogueKind {
   const char *name;

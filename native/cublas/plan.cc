@@ -236,7 +236,7 @@ std::string Plan::key() const {
     for (int64_t size : {g.batch, g.strideA, g.strideB, g.strideC}) key += " " + std::to_string(size);
   }
   key += ", types " + std::to_string(product.typeAB) + " " + std::to_string(product.typeC);
-  key += g.numerics == GL_BLAS_TF32 ? ", tf32" : ", fp32";
+  key += std::string(", ") + kNumericsNames[g.numerics];
   key += std::string(", ") + epilogue.name;
   if (epilogue.aux) key += " " + std::to_string(options.auxStride);
   key += product.beta != 0 ? ", beta" : "";

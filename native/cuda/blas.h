@@ -11,7 +11,8 @@ extern "C" {
 
 #define GL_BLAS_ABI 1u
 
-enum { GL_BLAS_FP32 = 0, GL_BLAS_TF32 = 1 };
+/* How float operands are multiplied: as they are, or rounded to that type first. Sums are fp32 in all. */
+enum { GL_BLAS_FP32 = 0, GL_BLAS_TF32 = 1, GL_BLAS_BF16 = 2 };
 
 /* For each of `batch` row-major float matrices in device memory: c = alpha * op(a) * op(b) + beta * c, with
  * op(a) [m, k], op(b) [k, n], c [m, n]; ld* is the distance between rows, stride* between matrices, in elements. */

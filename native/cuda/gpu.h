@@ -122,6 +122,61 @@ GPU_DEVICE void store4(float *p, int i, const Float4 &q) {
   *reinterpret_cast<float4 *>(p + i) = make_float4(q.v[0], q.v[1], q.v[2], q.v[3]);
 }
 
+// Copies from global to shared memory that go on while the thread does: all that a thread began before commitCopies()
+// are one group, and only after waitCopies<n>() have all groups but its last n landed, for itself; others of the block
+// see them across a barrier. `at` < 0: zeros instead. Four floats at once begin at multiples of 16 bytes on both sides.
+GPU_DEVICE void copyLater(float *to, int i, const float *from, int at) {
+  const uint32_t place = static_cast<uint32_t>(__cvta_generic_to_shared(to + i));
+  const float *const source = from + (at < 0 ? 0 : at);
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(place), "l"(source), "r"(at < 0 ? 0 : 4)
+               : "memory");
+}
+GPU_DEVICE void copyLater4(float *to, int i, const float *from, int at) {
+  const uint32_t place = static_cast<uint32_t>(__cvta_generic_to_shared(to + i));
+  const float *const source = from + (at < 0 ? 0 : at);
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(source), "r"(at < 0 ? 0 : 16)
+               : "memory");
+}
+GPU_DEVICE void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int groups>
+GPU_DEVICE void waitCopies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(groups) : "memory");
+}
+
+// Operands of the tensor cores. tf32: to the nearest, ties away from zero. bf16: two numbers, ties to even, the first
+// in the lower half.
+GPU_DEVICE uint32_t roundedToTf32(float x) {
+  uint32_t word;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(word) : "f"(x));
+  return word;
+}
+GPU_DEVICE uint32_t roundedToBf16(float first, float second) {
+  uint32_t word;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(second), "f"(first));
+  return word;
+}
+
+// c [16, 8] += a [16, k] b [k, 8] by a warp, all lanes together; k = 8 of tf32, 16 of bf16. Which elements a lane holds
+// say sections 9.7.14.5.7 and 9.7.14.5.8 of the PTX ISA, version 9.2. With g = lane / 4 and t = lane % 4:
+//   c: (row g, columns 2t and 2t + 1), the same of row g + 8
+//   a: row g, row g + 8, row g, row g + 8, and of b: column g, column g; of these
+//   tf32: a[0], a[1], b[0] at k = t; a[2], a[3], b[1] at k = t + 4
+//   bf16: a[0], a[1], b[0] at k = 2t and 2t + 1; a[2], a[3], b[1] at k = 2t + 8 and 2t + 9
+GPU_DEVICE void multiplyTf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+GPU_DEVICE void multiplyBf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
 // Of u turns. cos and sin of double keep a table for huge angles in local memory; these do not.
 GPU_DEVICE double cosOfTurns(double u) { return cospi(2 * u); }
 GPU_DEVICE double sinOfTurns(double u) { return sinpi(2 * u); }

@@ -9,6 +9,9 @@
 namespace gradline::cuda {
 namespace {
 
+// By GL_BLAS_*: what rounding an operand does to it. Numbers of either sign keep this distance from the largest of
+// their sums, however long those are.
+constexpr float kUnits[] = {0, 0x1p-11f, 0x1p-8f};
 constexpr size_t kSampleFloats = 65521;  // a prime, so that no two rows of a matrix hold the same numbers
 
 bool isSame(const GlGemm &a, const GlGemm &b) {
@@ -53,7 +56,7 @@ Tensor tensor(const Sample &sample, int64_t rows, int64_t columns) {
   return t;
 }
 
-// The product by our own kernels, as the op that asks for it: what the library's results are compared with.
+// The product by our own kernels, in fp32: what the library's results are compared with.
 void runOwn(const PlannedProduct &product, const Sample &a, const Sample &b, const Sample &vector, const Sample &c,
             cudaStream_t stream) {
   const GlGemm &gemm = product.gemm;
@@ -115,6 +118,7 @@ const PlannedProduct *PlannedProducts::plan(const GlGemm &gemm, int32_t epilogue
   }
   workspaceBytes_ = std::max(workspaceBytes_, info.workspaceBytes);
   made.text = std::string(blas.name) + " gemm";
+  if (gemm.numerics != GL_BLAS_FP32) made.text += gemm.numerics == GL_BLAS_TF32 ? " in tf32" : " in bf16";
   if (epilogue == GL_EPILOGUE_BIAS) made.text += " with bias";
   if (epilogue == GL_EPILOGUE_BGRAD_B) made.text += " with column sums";
   if (info.measured) made.text += ", measured";
@@ -148,7 +152,7 @@ bool PlannedProducts::measure(PlannedProduct &product, const GlPlanOptions &opti
   GlTune how = {};
   how.expectedC = c.address();
   if (product.epilogue == GL_EPILOGUE_BGRAD_B) how.expectedVector = vector.address();
-  how.tolerance = 8 * 0x1p-24f * std::sqrt(static_cast<float>(gemm.k));
+  how.tolerance = 8 * (kUnits[gemm.numerics] + 0x1p-24f * std::sqrt(static_cast<float>(gemm.k)));
   return succeeded(blas.tune(device_.blasHandle, &gemm, &options, &operands, &how, &product.plan), product, "measure");
 }
 

@@ -40,14 +40,19 @@ import { Measuring, type MetricChoice, metricsOf } from './metrics.js'
 import { batchesOf, type SampleBatch } from './samples.js'
 import { summarize } from './summary.js'
 
+const modelNumerics = ['fp32', 'fast', 'tf32', 'bf16'] as const
+/** Classes of programs that train: all but fp64, whose weights another program could not read. */
+export type ModelNumerics = (typeof modelNumerics)[number]
+
 export interface ModelOptions extends Omit<DeviceOptions, 'numerics'> {
   /**
-   * Of the model's programs: 'fp32', or 'fast', which may compute convolutions with fewer multiplications for errors bounded
-   * by the largest numbers a result is made of instead of element by element (docs/architecture.md, "Numbers"). Or of the
-   * device, as `device` takes it: 'portable', or 'native'. For both at once: device('cpu', { numerics: 'portable' }).
-   * Default 'fp32', 'native'.
+   * Of the model's programs: 'fp32'; 'fast', which may compute convolutions with fewer multiplications for errors bounded by
+   * the largest numbers a result is made of instead of element by element; 'tf32' or 'bf16', which may round the operands of
+   * products and convolutions to 11 or 8 significant bits for the tensor cores of a card, while weights, sums and updates keep
+   * 32 bits (docs/architecture.md, "Numbers"). Or of the device, as `device` takes it: 'portable', or 'native'. For both at
+   * once: device('cpu', { numerics: 'portable' }). Default 'fp32', 'native'.
    */
-  numerics?: 'fp32' | 'fast' | 'native' | 'portable'
+  numerics?: ModelNumerics | 'native' | 'portable'
   /** Decides first weights, order of samples, dropout. Default 0. */
   seed?: number
   /** Default 'cpu'. */
@@ -110,7 +115,7 @@ export class Model {
   readonly seed: number
   readonly device: Device
   /** Class of its programs. */
-  readonly numerics: 'fp32' | 'fast'
+  readonly numerics: ModelNumerics
   readonly #layers: readonly Layer[]
   readonly #fn: GraphFunction | undefined
   readonly #weights = new Weights()
@@ -138,8 +143,8 @@ export class Model {
       : { x: toInput('input shape', inputs as InputSpec) }
     this.seed = checkInteger('seed', options.seed ?? 0, { min: 0 })
     const { threads, isa, numerics = 'fp32' } = options
-    checkOneOf('numerics', numerics, ['fp32', 'fast', 'native', 'portable'] as const)
-    this.numerics = numerics === 'fast' ? 'fast' : 'fp32'
+    checkOneOf('numerics', numerics, [...modelNumerics, 'native', 'portable'] as const)
+    this.numerics = numerics === 'native' || numerics === 'portable' ? 'fp32' : numerics
     this.device = device(options.device, {
       ...(threads === undefined ? {} : { threads }),
       ...(isa === undefined ? {} : { isa }),

@@ -41,10 +41,10 @@ describe("numerics 'fast'", () => {
     expect(convolution({}).print()).toMatch(/^program {2}fp32/)
     expect(convolution({}).print()).not.toContain('winograd')
     expect(() => convolution({ numerics: 'quick' as 'fast' })).toThrow(
-      'one of "fp32", "fast", "fp64" for numerics but received "quick"',
+      'one of "fp32", "fast", "tf32", "bf16", "fp64" for numerics but received "quick"',
     )
     expect(() => model([2], [dense(1)], { numerics: 'fp64' as 'fast' })).toThrow(
-      'one of "fp32", "fast", "native", "portable" for numerics but received "fp64"',
+      'one of "fp32", "fast", "tf32", "bf16", "native", "portable" for numerics but received "fp64"',
     )
   })
 

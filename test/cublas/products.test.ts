@@ -150,9 +150,11 @@ describe.skipIf(!here)('cuBLAS by itself', () => {
       const more = { ...s, alpha: 0.1 }
       blas[method]({ ...more, a: put(Float64Array.from(a)), b: put(Float64Array.from(b)), c: wide, type: 'float64' })
       expect([...wide.read(new Float64Array(12))]).toEqual([...product(more, a, b)])
-      const fast = blas.alloc(48)
-      blas[method]({ ...s, a: put(a), b: put(b), c: fast, numerics: 'tf32' })
-      expect([...floats(fast)]).toEqual(wanted)
+      for (const numerics of ['tf32', 'bf16'] as const) {
+        const fast = blas.alloc(48)
+        blas[method]({ ...s, a: put(a), b: put(b), c: fast, numerics })
+        expect([...floats(fast)]).toEqual(wanted)
+      }
     }
   })
 
@@ -293,6 +295,7 @@ describe.skipIf(!here)('cuBLAS by itself', () => {
       ['an unknown type', { type: 'int8' }, "Expected one of 'float32', 'float16', 'bfloat16', 'float64' for type"],
       ['types that do not go together', { typeC: 'float16' }, 'the type of c must be that of a and b'],
       ['tf32 of another type', { type: 'float16', numerics: 'tf32' }, 'tf32 is for float32'],
+      ['bf16 of another type', { type: 'bfloat16', numerics: 'bf16' }, 'bf16 is for float32'],
       ['an unknown epilogue', { epilogue: 'tanh' }, "for epilogue of ltMatmul but received 'tanh'"],
       ['a bias without memory', { epilogue: 'bias' }, 'Expected memory of alloc() for vector'],
       ['a mask stride', { epilogue: 'reluAux', auxStride: 64 }, 'expected auxStride to be a multiple of 128'],

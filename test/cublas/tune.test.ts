@@ -117,6 +117,7 @@ describe.skipIf(!here)('tuning', () => {
     expect(blas.ltMatmul(problem()).measured).toBe(true)
     for (const other of [
       { numerics: 'tf32' },
+      { numerics: 'bf16' },
       { transposeA: true, lda: 3 },
       { epilogue: 'relu' },
       { m: 2 },

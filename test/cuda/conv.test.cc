@@ -12,48 +12,49 @@ void convolutions() {
   } list[] = {
       {2, 5, 6, 3, 4, 3, 3, 1, 1, 1, 1},   {1, 7, 7, 1, 5, 5, 5, 1, 0, 1, 1},  {2, 9, 8, 4, 6, 3, 2, 2, 1, 1, 2},
       {1, 9, 9, 2, 2, 3, 3, 1, 2, 2, 1},   {3, 4, 4, 8, 40, 1, 1, 1, 0, 1, 1}, {1, 6, 6, 4, 4, 3, 3, 3, 0, 1, 4},
-      {4, 12, 12, 3, 8, 3, 3, 1, 1, 1, 1},
+      {4, 12, 12, 3, 8, 3, 3, 1, 1, 1, 1}, {2, 6, 7, 8, 12, 3, 3, 2, 1, 1, 1}, {1, 9, 7, 16, 24, 3, 2, 1, 2, 2, 2},
   };
-  for (const auto &s : list) {
-    const auto length = [&](int64_t in, int64_t k) {
-      return (in + 2 * s.pad - s.dilation * (k - 1) - 1) / s.stride + 1;
-    };
-    const Shape x = {s.n, s.h, s.w, s.ci}, w = {s.kh, s.kw, s.ci / s.groups, s.co};
-    const Shape y = {s.n, length(s.h, s.kh), length(s.w, s.kw), s.co};
-    for (const bool whole : {true, false}) {
-      const Values a = whole ? integers(-4, 4, 1) : normal(1), b = whole ? integers(-4, 4, 2) : normal(2);
-      const Tolerance tolerance = whole ? kExact : Tolerance{false, 8, 8 * 24};
-      const auto with = [&](const char *name, OpCode code) {
-        namespace at = attr::conv2d;
-        Case c(name, code);
-        c.attr(at::strideH, s.stride).attr(at::strideW, s.stride).attr(at::padTop, s.pad).attr(at::padLeft, s.pad);
-        c.attr(at::dilationH, s.dilation).attr(at::dilationW, s.dilation).attr(at::groups, s.groups);
-        return c;
+  for (const Numerics numerics : {Numerics::fp32, Numerics::tf32, Numerics::bf16})
+    for (const auto &s : list) {
+      const auto length = [&](int64_t in, int64_t k) {
+        return (in + 2 * s.pad - s.dilation * (k - 1) - 1) / s.stride + 1;
       };
-      with("conv2d", OpCode::conv2d).in(x, a).in(w, b).out(y).check(tolerance);
-      with("conv2d with epilogues", OpCode::conv2d)
-          .in(x, a)
-          .in(w, b)
-          .out(y)
-          .epilogue(OpCode::add, {s.co}, integers(-9, 9, 3))
-          .epilogue(OpCode::relu)
-          .check(tolerance);
-      with("conv2dInputGrad", OpCode::conv2dInputGrad).in(y, a).in(w, b).out(x).check(tolerance);
-      with("conv2dInputGrad with an epilogue", OpCode::conv2dInputGrad)
-          .in(y, a)
-          .in(w, b)
-          .out(x)
-          .epilogue(OpCode::reluGrad, x, normal(4))
-          .check(tolerance);
-      with("conv2dFilterGrad", OpCode::conv2dFilterGrad).in(x, a).in(y, b).out(w).check(tolerance);
-      with("conv2dFilterGrad with sums", OpCode::conv2dFilterGrad)
-          .in(x, a)
-          .in(y, b)
-          .out(w)
-          .out({s.co})
-          .check(tolerance);
+      const Shape x = {s.n, s.h, s.w, s.ci}, w = {s.kh, s.kw, s.ci / s.groups, s.co};
+      const Shape y = {s.n, length(s.h, s.kh), length(s.w, s.kw), s.co};
+      for (const bool whole : {true, false}) {
+        const Values a = whole ? integers(-4, 4, 1) : normal(1), b = whole ? integers(-4, 4, 2) : normal(2);
+        const Tolerance tolerance = whole ? kExact : ofProducts(numerics, 24 * 24);
+        const auto with = [&](const char *name, OpCode code) {
+          namespace at = attr::conv2d;
+          Case c(name, code);
+          c.attr(at::strideH, s.stride).attr(at::strideW, s.stride).attr(at::padTop, s.pad).attr(at::padLeft, s.pad);
+          c.attr(at::dilationH, s.dilation).attr(at::dilationW, s.dilation).attr(at::groups, s.groups);
+          return c.numerics(numerics);
+        };
+        with("conv2d", OpCode::conv2d).in(x, a).in(w, b).out(y).check(tolerance);
+        with("conv2d with epilogues", OpCode::conv2d)
+            .in(x, a)
+            .in(w, b)
+            .out(y)
+            .epilogue(OpCode::add, {s.co}, integers(-9, 9, 3))
+            .epilogue(OpCode::relu)
+            .check(tolerance);
+        with("conv2dInputGrad", OpCode::conv2dInputGrad).in(y, a).in(w, b).out(x).check(tolerance);
+        with("conv2dInputGrad with an epilogue", OpCode::conv2dInputGrad)
+            .in(y, a)
+            .in(w, b)
+            .out(x)
+            .epilogue(OpCode::reluGrad, x, normal(4))
+            .check(tolerance);
+        with("conv2dFilterGrad", OpCode::conv2dFilterGrad).in(x, a).in(y, b).out(w).check(tolerance);
+        with("conv2dFilterGrad with sums", OpCode::conv2dFilterGrad)
+            .in(x, a)
+            .in(y, b)
+            .out(w)
+            .out({s.co})
+            .check(tolerance);
+      }
     }
-  }
 }
 
 // Filters of one pixel are matrix products; what has strides, padding or groups is not.

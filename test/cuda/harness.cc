@@ -73,7 +73,12 @@ void failed(const std::string &name, const std::string &what) {
 int cases() { return caseCount; }
 int failures() { return failureCount; }
 
-Case::Case(std::string name, OpCode code) : name_(std::move(name)) { op_.code = code; }
+Tolerance ofProducts(Numerics numerics, int64_t length) {
+  const double rounding = numerics == Numerics::tf32 ? 0x1p-11 : numerics == Numerics::bf16 ? 0x1p-8 : 0;
+  return {false, 8, (2 * rounding + rounding * rounding) / kUnit + 8 * std::sqrt(static_cast<double>(length))};
+}
+
+Case::Case(std::string name, OpCode code) : name_(std::move(name)), plan_(plannerOf(code)) { op_.code = code; }
 
 Case &Case::attr(int index, double value) {
   op_.attr[index] = value;
@@ -138,6 +143,14 @@ Case &Case::epilogueBelow(OpCode code, const Values &values, double attr) {
 }
 Case &Case::library(uint32_t epilogues) {
   library_ = epilogues;
+  return *this;
+}
+Case &Case::numerics(Numerics numerics) {
+  op_.numerics = numerics;
+  return *this;
+}
+Case &Case::plannedBy(PlanFn plan) {
+  plan_ = plan;
   return *this;
 }
 Case &Case::partial() {
@@ -206,13 +219,12 @@ void Case::refused() {
   for (size_t i = 0; i < in_.size(); i++) op.in[i] = in_[i].tensor;
   for (size_t i = 0; i < out_.size(); i++) op.out[i] = out_[i].tensor;
   Launches launches;
-  const PlanFn plan = plannerOf(op.code);
-  if (plan && plan(op, launches)) failed(name_, "expected the planner to refuse it");
+  if (plan_ && plan_(op, launches)) failed(name_, "expected the planner to refuse it");
 }
 
 void Case::check(Tolerance tolerance) {
   caseCount++;
-  const PlanFn plan = plannerOf(op_.code);
+  const PlanFn plan = plan_;
   if (!plan) return failed(name_, "no planner");
   RunStatus wantStatus, ignored;
   std::vector<std::vector<double>> want, exact, magnitude;

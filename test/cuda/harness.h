@@ -30,6 +30,8 @@ struct Tolerance {
   double absolute = 0;
 };
 constexpr Tolerance kExact = {true};
+// Of a sum of so many products in a program of this class: each operand may be rounded, 2^-11 or 2^-8 of its size.
+Tolerance ofProducts(Numerics numerics, int64_t length);
 
 class Case {
  public:
@@ -50,6 +52,10 @@ class Case {
   Case &epilogueBelow(OpCode code, const Values &values, double attr = 0);
   // Products are made by a library that has plans for these epilogues: bits 1 << GL_EPILOGUE_*.
   Case &library(uint32_t epilogues);
+  // Class of the program; fp32 unless said.
+  Case &numerics(Numerics numerics);
+  // Launches come from this function instead of the planner of the op.
+  Case &plannedBy(PlanFn plan);
   // Outputs whose memory may stay as it was (update ops write what segments cover).
   Case &partial();
 
@@ -75,6 +81,7 @@ class Case {
   std::vector<SegmentRecord> segments_;
   bool partial_ = false;
   uint32_t library_ = 0;
+  PlanFn plan_;
   std::vector<double> result_;
   int below_ = -1;  // the epilogue whose operand lies where the output does
 };

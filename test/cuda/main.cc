@@ -17,6 +17,7 @@ int main(int count, char **names) {
       {"sums", testSums},         {"pool", testPool},     {"norm", testNorm},
       {"move", testMove},         {"loss", testLoss},     {"update", testUpdate},
       {"program", testProgram},   {"host", testHost},     {"cublas", testCublas},
+      {"tensor", testTensor},
   };
   for (const auto &family : families) {
     bool wanted = count < 2;

@@ -17,6 +17,7 @@ void testPool();
 void testLoss();
 void testUpdate();
 void testSums();
+void testTensor();
 void testHost();
 void testCublas();
 

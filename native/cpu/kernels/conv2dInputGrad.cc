@@ -100,7 +100,7 @@ static void convolveClasses(const Op &op, int64_t begin, int64_t end, void *scra
 
 bool planConv2dInputGrad(const Op &op, KernelPlan &plan) {
   if (!allF32(op) || op.in[0].size == 0 || op.in[1].size == 0 || op.out[0].size == 0) return false;
-  if (planDepthwise(op, plan) || (op.fast && planWinograd(op, plan))) return true;
+  if (planDepthwise(op, plan) || (op.numerics == Numerics::fast && planWinograd(op, plan))) return true;
   const InputGrad s = inputGradOf(op);
   plan = {};
   plan.name = "conv2dInputGrad";

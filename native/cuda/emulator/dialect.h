@@ -3,7 +3,9 @@
 #pragma once
 #include <type_traits>
 
+#include "copies.h"
 #include "fibers.h"
+#include "tensor.h"
 
 #define GPU_DEVICE inline
 #define GPU_UNROLL
@@ -69,6 +71,12 @@ class Pointer {
     Pointer moved = *this;
     moved.at_ += i;
     return moved;
+  }
+  // So many elements from i on, for who reads or writes them later.
+  emulator::Stretch bytesAt(int64_t i, int64_t count) const {
+    emulator::Buffer *buffer = shared ? &emulator::sharedBuffer() : emulator::find(begin_);
+    char *const at = const_cast<char *>(reinterpret_cast<const char *>(at_ + i));
+    return {buffer, at, static_cast<size_t>(count) * sizeof(T), begin_, end_};
   }
   explicit operator bool() const { return at_ != nullptr; }
   bool operator==(std::nullptr_t) const { return at_ == nullptr; }
@@ -143,6 +151,43 @@ void store4(const P &p, int i, const Float4 &q) {
   if (reinterpret_cast<uintptr_t>((p + i).raw()) % 16 != 0)
     emulator::report("store of four off alignment", "", std::to_string(i));
   for (int k = 0; k < 4; k++) p[i + k] = q.v[k];
+}
+
+template <class P, class Q>
+void copyLater(const P &to, int i, const Q &from, int at) {
+  emulator::copyLater(to.bytesAt(i, 1), from.bytesAt(at < 0 ? 0 : at, 1), at < 0);
+}
+template <class P, class Q>
+void copyLater4(const P &to, int i, const Q &from, int at) {
+  emulator::copyLater(to.bytesAt(i, 4), from.bytesAt(at < 0 ? 0 : at, 4), at < 0);
+}
+inline void commitCopies() { emulator::commitCopies(); }
+template <int groups>
+void waitCopies() {
+  emulator::waitCopies(groups);
+}
+
+// As the card does it: infinities and NaN keep their words, but for the bits that are cut off.
+inline uint32_t roundedToTf32(float x) {
+  uint32_t word;
+  std::memcpy(&word, &x, sizeof word);
+  if (fabsf(x) < INFINITY) word += 0x1000;  // half of the last bit that stays; an overflow is an infinity
+  return word & 0xffffe000;
+}
+inline uint32_t roundedToBf16(float first, float second) {
+  const auto half = [](float x) -> uint32_t {
+    uint32_t word;
+    std::memcpy(&word, &x, sizeof word);
+    if (x != x) return 0x7fff;
+    return (word + 0x7fff + (word >> 16 & 1)) >> 16;
+  };
+  return half(first) | half(second) << 16;
+}
+inline void multiplyTf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  emulator::multiply(c, a, b, emulator::Operands::tf32);
+}
+inline void multiplyBf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  emulator::multiply(c, a, b, emulator::Operands::bf16);
 }
 
 inline double cosOfTurns(double u) { return cos(6.283185307179586476925 * u); }

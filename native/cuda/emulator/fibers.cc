@@ -7,6 +7,7 @@
 #include <memory>
 #include <numeric>
 
+#include "copies.h"
 #include "switch.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -31,7 +32,7 @@ struct Fiber {
 
 // Two slots are enough: a lane can be one operation ahead of the others, never two.
 struct Warp {
-  uint64_t value[2][kWarp];
+  Brought brought[2][kWarp];
   int operation[2];
   uint32_t arrived[2];
 };
@@ -107,6 +108,7 @@ void wait(State state) {
   Machine &m = machine();
   arrive(nullptr, &m.schedulerStack, &m.schedulerStackBytes);
   static_cast<const Kernel *>(m.launch->function)->run(m.launch->argument);
+  endCopies();
   for (;;) wait(State::done);
 }
 
@@ -123,6 +125,7 @@ void prepare(uint32_t fiber, uint32_t block) {
   Machine &m = machine();
   const uint32_t *grid = m.launch->grid;
   clean(m.stacks.get() + fiber * kStack);
+  beginCopies(fiber);
   m.fibers[fiber] = {freshStack(m.stacks.get() + fiber * kStack, kStack, &enter),
                      State::ready,
                      0,
@@ -218,8 +221,9 @@ void runBlocks(const std::vector<uint32_t> &numbers, std::vector<uint32_t> &orde
   for (size_t b = 0; b < numbers.size(); b++) m.residents[b]->sharedWas = m.residents[b]->sharedUsed;
 }
 
-// The slot of this lane's next warp operation, complete: waits until all lanes of the warp have come.
-uint32_t meet(const void *value, size_t bytes, int operation) {
+}  // namespace
+
+const Brought *gather(const void *value, size_t bytes, int operation) {
   Machine &m = machine();
   const uint32_t self = m.current;
   Warp &warp = m.warps[self / kWarp];
@@ -227,7 +231,7 @@ uint32_t meet(const void *value, size_t bytes, int operation) {
   if (warp.arrived[slot] == kWarp) warp.arrived[slot] = 0;  // of two operations ago
   if (warp.arrived[slot] == 0) warp.operation[slot] = operation;
   if (warp.operation[slot] != operation) report("lanes of a warp are at different operations", "", "");
-  std::memcpy(&warp.value[slot][self % kWarp], value, bytes);
+  std::memcpy(warp.brought[slot][self % kWarp].bytes, value, bytes);
   warp.arrived[slot]++;
   if (warp.arrived[slot] < kWarp) {
     wait(State::inWarp);
@@ -237,10 +241,8 @@ uint32_t meet(const void *value, size_t bytes, int operation) {
       if (m.fibers[i].state == State::inWarp) m.fibers[i].state = State::ready;
     }
   }
-  return slot;
+  return warp.brought[slot];
 }
-
-}  // namespace
 
 void setOrder(Order order, uint64_t seed) {
   machine().order = order;
@@ -289,19 +291,15 @@ void gridBarrier() {
 }
 
 void exchange(void *value, size_t bytes, uint32_t from, int operation) {
-  Machine &m = machine();
-  const uint32_t self = m.current;
-  const uint32_t slot = meet(value, bytes, operation);
-  std::memcpy(value, &m.warps[self / kWarp].value[slot][from % kWarp], bytes);
+  const Brought *const all = gather(value, bytes, operation);
+  std::memcpy(value, all[from % kWarp].bytes, bytes);
 }
 
 uint32_t ballot(bool value) {
-  Machine &m = machine();
-  const uint32_t self = m.current;
-  uint64_t bit = value ? 1 : 0;
-  const uint32_t slot = meet(&bit, sizeof bit, -1);
+  const unsigned char bit = value ? 1 : 0;
+  const Brought *const all = gather(&bit, sizeof bit, -1);
   uint32_t bits = 0;
-  for (uint32_t i = 0; i < kWarp; i++) bits |= static_cast<uint32_t>(m.warps[self / kWarp].value[slot][i] != 0) << i;
+  for (uint32_t i = 0; i < kWarp; i++) bits |= static_cast<uint32_t>(all[i].bytes[0]) << i;
   return bits;
 }
 
@@ -329,6 +327,8 @@ Actor runningActor() {
   Machine &m = machine();
   return {m.stamp, m.resident().number, threadIndex(), m.resident().barriers};
 }
+
+uint32_t runningFiber() { return machine().current; }
 
 std::string runningKernel() {
   const Machine &m = machine();

@@ -30,8 +30,15 @@ uint32_t blockOfCard();
 void becomeBlock(uint32_t x, uint32_t y, uint32_t z);
 void blockBarrier();
 void gridBarrier();  // of a launch whose blocks run together
-// Every lane gives `bytes` (at most 8) and gets those that lane `from` gave; `operation` must be the same for all
-// lanes.
+// What the lanes of a warp bring to an operation that all of them take part in.
+struct Brought {
+  static constexpr size_t kMost = 24;  // bytes of a lane
+  alignas(8) unsigned char bytes[kMost];
+};
+// Waits until all lanes have come with `bytes` for the same `operation`; the 32 of them stay until this lane's next
+// one.
+const Brought *gather(const void *value, size_t bytes, int operation);
+// Gives `bytes` and gets those that lane `from` gave.
 void exchange(void *value, size_t bytes, uint32_t from, int operation);
 // Bits of the lanes whose `value` is true.
 uint32_t ballot(bool value);
@@ -42,6 +49,7 @@ Buffer &sharedBuffer();
 // ---- For memory.h
 
 Actor runningActor();
+uint32_t runningFiber();      // its number among those that run at the same time
 std::string runningKernel();  // "no kernel" outside of a launch
 std::string runningThread();
 

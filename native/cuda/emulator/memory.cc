@@ -160,7 +160,11 @@ void undefine(void *memory, size_t bytes) {
     buffer->defined = false;
     return;
   }
-  eachWord(*buffer, static_cast<char *>(memory), bytes,
+  undefine(*buffer, static_cast<char *>(memory), bytes);
+}
+void undefine(Buffer &buffer, char *at, size_t bytes) {
+  std::memset(at, 0xff, bytes);
+  eachWord(buffer, at, bytes,
            [](Cell &cell, const char *, uint8_t mask) { cell.defined = static_cast<uint8_t>(cell.defined & ~mask); });
 }
 

@@ -43,6 +43,16 @@ bool isDefined(const void *memory, size_t bytes);
 // What the detector found, one line per kind, kernel and buffer; at most 100.
 std::vector<std::string> &findings();
 
+// Bytes of a buffer within the bounds of an operand.
+struct Stretch {
+  Buffer *buffer;
+  char *at;
+  size_t bytes;
+  const char *begin, *end;
+};
+// These bytes of a buffer are from now on nobody's: NaN, and a read before the next write is a finding.
+void undefine(Buffer &buffer, char *at, size_t bytes);
+
 // One access of the running thread. False: it lies outside of [begin, end) and must not be made.
 bool access(Buffer &buffer, const void *address, size_t bytes, bool write, const char *begin, const char *end);
 

@@ -1,6 +1,7 @@
 // The planners of the kernels in conv.cuh: with what grid and workspace, from shapes alone. Filters of one pixel are
 // matrix products of rows as they lie, which a library may make. No kernel stands here.
 #include "conv.cuh"
+#include "product.cuh"
 
 namespace gradline::cuda {
 namespace {
@@ -52,8 +53,9 @@ GlGemm gemmOf(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k)
 template <class Problem>
 void plan(const Op &op, Launches &launches, const Problem &p, bool transposeA, bool transposeB) {
   Launches own = launches;
-  planProduct(op, own, p);
   const GlGemm gemm = gemmOf(transposeA, transposeB, p.m, p.n, p.k);
+  // Channels lie side by side in all three, in memory and in the product.
+  planProduct(op, own, p, gemm, p.s.groupIn % 4 == 0 && p.s.groupOut % 4 == 0 && isAligned(op));
   if (!isPointwise(p.s) || !planByLibrary(op, gemm, own, launches)) launches = own;
 }
 

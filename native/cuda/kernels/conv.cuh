@@ -41,12 +41,14 @@ struct Conv2d : Patches {
   GPU_DEVICE Line lineB(int column) const { return {blockZ() * s.groupOut + column, 0, 0}; }
   GPU_DEVICE Step stepA(int at) const { return tap(at, s.groupIn); }
   GPU_DEVICE Step stepB(int at) const { return {at * s.co, 0, 0}; }
-  GPU_DEVICE float a(const Line &line, const Step &step) const {
+  GPU_DEVICE Global<const float> left() const { return x; }
+  GPU_DEVICE Global<const float> right() const { return filter; }
+  GPU_DEVICE int placeA(const Line &line, const Step &step) const {
     const int iy = line.y + step.y, ix = line.x + step.x;
-    if (iy < 0 || iy >= s.h || ix < 0 || ix >= s.w) return 0.0f;
-    return x[((line.base + iy) * s.w + ix) * s.ci + blockZ() * s.groupIn + step.offset];
+    if (iy < 0 || iy >= s.h || ix < 0 || ix >= s.w) return -1;
+    return ((line.base + iy) * s.w + ix) * s.ci + blockZ() * s.groupIn + step.offset;
   }
-  GPU_DEVICE float b(const Line &line, const Step &step) const { return filter[step.offset + line.base]; }
+  GPU_DEVICE int placeB(const Line &line, const Step &step) const { return step.offset + line.base; }
   GPU_DEVICE void store(int group, int row, int column, float value) const {
     const int channel = group * s.groupOut + column, i = row * s.co + channel;
     y[i] = applyEpilogues(epilogues, value, i, channel, s.co);
@@ -70,14 +72,16 @@ struct Conv2dInputGrad : Patches {
     const int t = at / s.groupOut;
     return {t * s.groupIn * s.co + at - t * s.groupOut, 0, 0};
   }
-  GPU_DEVICE float a(const Line &line, const Step &step) const {
+  GPU_DEVICE Global<const float> left() const { return dy; }
+  GPU_DEVICE Global<const float> right() const { return filter; }
+  GPU_DEVICE int placeA(const Line &line, const Step &step) const {
     const int ty = line.y - step.y, tx = line.x - step.x;
-    if (ty < 0 || tx < 0) return 0.0f;
+    if (ty < 0 || tx < 0) return -1;
     const int oy = ty / s.strideH, ox = tx / s.strideW;
-    if (oy * s.strideH != ty || ox * s.strideW != tx || oy >= s.oh || ox >= s.ow) return 0.0f;
-    return dy[((line.base + oy) * s.ow + ox) * s.co + blockZ() * s.groupOut + step.offset];
+    if (oy * s.strideH != ty || ox * s.strideW != tx || oy >= s.oh || ox >= s.ow) return -1;
+    return ((line.base + oy) * s.ow + ox) * s.co + blockZ() * s.groupOut + step.offset;
   }
-  GPU_DEVICE float b(const Line &line, const Step &step) const { return filter[line.base + step.offset]; }
+  GPU_DEVICE int placeB(const Line &line, const Step &step) const { return line.base + step.offset; }
   GPU_DEVICE void store(int group, int row, int column, float value) const {
     const int channel = group * s.groupIn + column, i = row * s.ci + channel;
     dx[i] = applyEpilogues(epilogues, value, i, channel, s.ci);
@@ -106,12 +110,14 @@ struct Conv2dFilterGrad : Patches {
     return {begin.base, begin.y, begin.x};
   }
   GPU_DEVICE Step stepB(int at) const { return {at * s.co, 0, 0}; }
-  GPU_DEVICE float a(const Line &line, const Step &step) const {
+  GPU_DEVICE Global<const float> left() const { return x; }
+  GPU_DEVICE Global<const float> right() const { return dy; }
+  GPU_DEVICE int placeA(const Line &line, const Step &step) const {
     const int iy = line.y + step.y, ix = line.x + step.x;
-    if (iy < 0 || iy >= s.h || ix < 0 || ix >= s.w) return 0.0f;
-    return x[((step.offset + iy) * s.w + ix) * s.ci + line.base];
+    if (iy < 0 || iy >= s.h || ix < 0 || ix >= s.w) return -1;
+    return ((step.offset + iy) * s.w + ix) * s.ci + line.base;
   }
-  GPU_DEVICE float b(const Line &line, const Step &step) const { return dy[step.offset + line.base]; }
+  GPU_DEVICE int placeB(const Line &line, const Step &step) const { return step.offset + line.base; }
   GPU_DEVICE void store(int group, int row, int column, float value) const {
     dw[row * s.co + group * s.groupOut + column] = value;
   }

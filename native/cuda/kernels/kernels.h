@@ -16,6 +16,7 @@ bool planArgmax(const Op &, Launches &);
 // matmul.cu
 bool planMatmul(const Op &, Launches &);
 // library.cu
+bool isSmall(const GlGemm &, const Launches &own);
 bool planByLibrary(const Op &, const GlGemm &, const Launches &own, Launches &);
 // conv.cu
 bool planConv2d(const Op &, Launches &);

@@ -14,10 +14,6 @@ namespace {
 // has to tell from where on what the library gains is more than the nodes that it costs.
 constexpr int64_t kMostOfSmall = int64_t{1} << 24;
 
-bool isSmall(const GlGemm &gemm, const Launches &own) {
-  return gemm.m * gemm.n <= kMostOfSmall / gemm.k && std::all_of(own.list.begin(), own.list.end(), isMergeable);
-}
-
 // As the planner of programs places values: known before there are addresses.
 bool samePlace(const Tensor &a, const Tensor &b) { return a.region == b.region && a.offset == b.offset; }
 
@@ -56,6 +52,12 @@ void planEpilogue(const Op &op, const Epilogue &e, const Tensor &x, const Tensor
 
 }  // namespace
 
+// Whether what our own kernels make of a product, `own`, can share a launch with what stands beside it.
+bool isSmall(const GlGemm &gemm, const Launches &own) {
+  const bool isLittle = gemm.k == 0 || gemm.m * gemm.n <= kMostOfSmall / gemm.k;
+  return isLittle && std::all_of(own.list.begin(), own.list.end(), isMergeable);
+}
+
 // y [m, n] = op.in[0] * op.in[1] as `gemm` says, which has no addresses; op.out[1], if there is one, is the sum over k
 // of op(b), a row [n]. `own`: what our own kernels would make of the op. False: nothing was appended, and they do.
 bool planByLibrary(const Op &op, const GlGemm &shape, const Launches &own, Launches &launches) {
@@ -63,7 +65,9 @@ bool planByLibrary(const Op &op, const GlGemm &shape, const Launches &own, Launc
   if (launches.products == nullptr || op.lasting || shape.m == 0 || shape.n == 0 || shape.k == 0) return false;
   if (!launches.products->takesAll() && isSmall(shape, own)) return false;
   GlGemm gemm = shape;
-  gemm.numerics = GL_BLAS_FP32;
+  gemm.numerics = op.numerics == Numerics::tf32   ? GL_BLAS_TF32
+                  : op.numerics == Numerics::bf16 ? GL_BLAS_BF16
+                                                  : GL_BLAS_FP32;
   gemm.batch = 1;
   gemm.alpha = 1;
   const Tensor y = matrix(op.out[0], gemm.m, gemm.n);

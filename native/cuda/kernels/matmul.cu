@@ -1,31 +1,22 @@
 // The planner of the kernels in matmul.cuh: which of them an op takes, with what grid and workspace, from shapes alone,
 // or whether the library makes the product. No kernel stands here.
 #include "matmul.cuh"
+#include "product.cuh"
 
 namespace gradline::cuda {
 namespace {
 
 template <bool transposeA, bool transposeB>
-void planMatmulOf(const Op &op, Launches &launches) {
-  const Matmul<transposeA, transposeB> problem = {
-      global<const float>(op.in[0]),
-      global<const float>(op.in[1]),
-      global<float>(op.out[0]),
-      op.outputs == 2 ? global<float>(op.out[1]) : Global<float>(nullptr),
-      static_cast<int>(op.out[0].dims[0]),
-      static_cast<int>(op.out[0].dims[1]),
-      static_cast<int>(op.in[0].dims[transposeA ? 0 : 1]),
-      op.outputs == 2,
-      epiloguesOf(op),
-  };
-  planProduct(op, launches, problem);
+void planMatmulOf(const Op &op, const GlGemm &shape, Launches &launches) {
+  planProduct(op, launches, matmulOf<transposeA, transposeB>(op), shape,
+              shape.lda % 4 == 0 && shape.ldb % 4 == 0 && isAligned(op));
 }
 
-void planOwn(const Op &op, bool transposeA, bool transposeB, Launches &launches) {
-  if (transposeA)
-    transposeB ? planMatmulOf<true, true>(op, launches) : planMatmulOf<true, false>(op, launches);
+void planOwn(const Op &op, const GlGemm &shape, Launches &launches) {
+  if (shape.transposeA)
+    shape.transposeB ? planMatmulOf<true, true>(op, shape, launches) : planMatmulOf<true, false>(op, shape, launches);
   else
-    transposeB ? planMatmulOf<false, true>(op, launches) : planMatmulOf<false, false>(op, launches);
+    shape.transposeB ? planMatmulOf<false, true>(op, shape, launches) : planMatmulOf<false, false>(op, shape, launches);
 }
 
 GlGemm gemmOf(const Op &op, bool transposeA, bool transposeB) {
@@ -46,10 +37,10 @@ GlGemm gemmOf(const Op &op, bool transposeA, bool transposeB) {
 bool planMatmul(const Op &op, Launches &launches) {
   if (!allF32(op) || op.inputs != 2) return false;
   if (op.out[0].size == 0) return op.outputs == 1;  // nobody would write the sums
-  const bool a = op.attr[attr::matmul::transposeA] != 0, b = op.attr[attr::matmul::transposeB] != 0;
+  const GlGemm shape = gemmOf(op, op.attr[attr::matmul::transposeA] != 0, op.attr[attr::matmul::transposeB] != 0);
   Launches own = launches;
-  planOwn(op, a, b, own);
-  if (!planByLibrary(op, gemmOf(op, a, b), own, launches)) launches = own;
+  planOwn(op, shape, own);
+  if (!planByLibrary(op, shape, own, launches)) launches = own;
   return true;
 }
 

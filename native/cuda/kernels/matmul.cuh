@@ -21,12 +21,29 @@ struct Matmul {
   GPU_DEVICE Line lineB(int column) const { return {transposeB ? column * k : column, 0, 0}; }
   GPU_DEVICE Step stepA(int at) const { return {transposeA ? at * m : at, 0, 0}; }
   GPU_DEVICE Step stepB(int at) const { return {transposeB ? at : at * n, 0, 0}; }
-  GPU_DEVICE float a(const Line &line, const Step &step) const { return first[line.base + step.offset]; }
-  GPU_DEVICE float b(const Line &line, const Step &step) const { return second[line.base + step.offset]; }
+  GPU_DEVICE Global<const float> left() const { return first; }
+  GPU_DEVICE Global<const float> right() const { return second; }
+  GPU_DEVICE int placeA(const Line &line, const Step &step) const { return line.base + step.offset; }
+  GPU_DEVICE int placeB(const Line &line, const Step &step) const { return line.base + step.offset; }
   GPU_DEVICE void store(int, int row, int column, float value) const {
     const int i = row * n + column;
     y[i] = applyEpilogues(epilogues, value, i, column, n);
   }
 };
+
+template <bool transposeA, bool transposeB>
+Matmul<transposeA, transposeB> matmulOf(const Op &op) {
+  return {
+      global<const float>(op.in[0]),
+      global<const float>(op.in[1]),
+      global<float>(op.out[0]),
+      op.outputs == 2 ? global<float>(op.out[1]) : Global<float>(nullptr),
+      static_cast<int>(op.out[0].dims[0]),
+      static_cast<int>(op.out[0].dims[1]),
+      static_cast<int>(op.in[0].dims[transposeA ? 0 : 1]),
+      op.outputs == 2,
+      epiloguesOf(op),
+  };
+}
 
 }  // namespace gradline::cuda

@@ -1,9 +1,11 @@
-// The tile of every product: a block makes kRows x kColumns of y = A B from strips of 16 of the common length, which
-// wait in shared memory; the next strip is fetched while this one is multiplied. Where A and B come from and where y
-// goes is the Problem's business, so matmul and the three convolutions are this one kernel. fp32 on the ordinary units.
+// The tile of every product in fp32: a block makes kRows x kColumns of y = A B from strips of 16 of the common length,
+// which wait in shared memory; the next strip is fetched while this one is multiplied. Where A and B come from and
+// where y goes is the Problem's business, so matmul and the three convolutions are this one kernel. What it shares with
+// the tile of the tensor cores (mma.cuh) stands first; which of them a product takes is decided in product.cuh.
 //
 // A Problem has `m, n, k`, the constants kAByK and kBByK (true: neighbours along k are neighbours in memory), and
-//   Line lineA(int row), Step stepA(int k), float a(Line, Step); the same for b, over columns
+//   left(), lineA(row), stepA(k), placeA(line, step): where that element of A lies in left(); -1 where it is 0
+//   right(), lineB(column), stepB(k), placeB(line, step)
 //   groups(); store(group, row, column, value)
 // and with kSums, sums() and storeSum(group, column, value) for the sums of the columns of B, which come along.
 // A Line is what a thread keeps of a row over all strips, a Step what it keeps of one k.
@@ -14,11 +16,6 @@
 namespace gradline::cuda {
 
 constexpr int kStrip = 16;
-// Blocks that a product should have at the least to fill a large card. A constant, not the card's: bits must not depend
-// on the machine.
-constexpr int64_t kWantedBlocks = 256;
-constexpr int64_t kMostSplits = 64, kLeastPerSplit = 64;
-
 struct Line {
   int base, y, x;
 };
@@ -46,67 +43,135 @@ GPU_DEVICE Shared<float> strips() {
   return memory;
 }
 
-template <class Problem, int kTileRows, int kTileColumns, int kThreadRows>
+// The operands of a Problem, so that what is done to A is done to B by the same lines.
+template <class Problem>
+struct SideA {
+  static constexpr bool kByK = Problem::kAByK;
+  GPU_DEVICE static int length(const Problem &p) { return p.m; }
+  GPU_DEVICE static Global<const float> memory(const Problem &p) { return p.left(); }
+  GPU_DEVICE static Line line(const Problem &p, int row) { return p.lineA(row); }
+  GPU_DEVICE static int place(const Problem &p, const Line &line, int k) { return p.placeA(line, p.stepA(k)); }
+};
+template <class Problem>
+struct SideB {
+  static constexpr bool kByK = Problem::kBByK;
+  GPU_DEVICE static int length(const Problem &p) { return p.n; }
+  GPU_DEVICE static Global<const float> memory(const Problem &p) { return p.right(); }
+  GPU_DEVICE static Line line(const Problem &p, int column) { return p.lineB(column); }
+  GPU_DEVICE static int place(const Problem &p, const Line &line, int k) { return p.placeB(line, p.stepB(k)); }
+};
+
+// What a thread fetches of each strip of an operand: kLoads times `width` numbers that are neighbours in memory.
+// Threads stand side by side along the strip (byK) or across it, whichever memory does. Four at a time needs rows whose
+// length is a multiple of four, so that they are all in the strip or all outside.
+template <class Side, int extent, int threads, int width>
+struct Share {
+  static constexpr int kLoads = extent * kStrip / threads / width;
+  static constexpr int kSide = (Side::kByK ? kStrip : extent) / width;  // threads side by side
+  static_assert(threads % kSide == 0 && kLoads * threads * width == extent * kStrip);
+  Line lines[kLoads];
+  int first;  // row or column of the tile's first
+
+  template <class Problem>
+  GPU_DEVICE Share(const Problem &problem, int first) : first(first) {
+    GPU_UNROLL
+    for (int j = 0; j < kLoads; j++) lines[j] = Side::line(problem, first + across(j));
+  }
+  GPU_DEVICE static int across(int j) {
+    return Side::kByK ? thread() / kSide + j * (threads / kSide) : thread() % kSide * width;
+  }
+  GPU_DEVICE static int along(int j) {
+    return Side::kByK ? thread() % kSide * width : thread() / kSide + j * (threads / kSide);
+  }
+  // Where the j-th of them lies, of the strip that begins at k0; -1 for zeros.
+  template <class Problem>
+  GPU_DEVICE int place(const Problem &problem, int j, int k0, int end) const {
+    const int k = k0 + along(j);
+    if (k >= end || first + across(j) >= Side::length(problem)) return -1;
+    return Side::place(problem, lines[j], k);
+  }
+};
+
+// Where the part of this block's split and group begins in `partial`, in rows.
+template <class Problem>
+GPU_DEVICE int firstPartialRow(const Problem &problem) {
+  return (blockY() * problem.groups() + blockZ()) * rowsWithSums(problem);
+}
+// An element of the result, or of this block's part of its sum.
+template <class Problem>
+GPU_DEVICE void put(const Problem &problem, Global<float> partial, int row, int column, float value) {
+  if (row >= problem.m || column >= problem.n) return;
+  if (partial)
+    partial[(firstPartialRow(problem) + row) * problem.n + column] = value;
+  else
+    problem.store(blockZ(), row, column, value);
+}
+template <class Problem>
+GPU_DEVICE void putSum(const Problem &problem, Global<float> partial, int column, float value) {
+  if (column >= problem.n) return;
+  if (partial)
+    partial[(firstPartialRow(problem) + problem.m) * problem.n + column] = value;
+  else
+    problem.storeSum(blockZ(), column, value);
+}
+
+template <class Problem, int kTileRows, int kTileColumns, int kThreadRows, int kWidth = 1>
 struct ProductTile {
   static constexpr int kRows = kTileRows, kColumns = kTileColumns;
   static constexpr int kThreadColumns = 4;
   static constexpr int kThreads = (kRows / kThreadRows) * (kColumns / kThreadColumns);
   static constexpr int kPitchA = kRows + 4, kPitchB = kColumns + 4;  // + 4: fewer bank conflicts, still 16-byte steps
-  static_assert(kThreads % kRows == 0 && kThreads % kColumns == 0 && kThreads % kStrip == 0);
-  static constexpr int kLoadsA = kRows * kStrip / kThreads, kLoadsB = kColumns * kStrip / kThreads;
+  using ShareA = Share<SideA<Problem>, kRows, kThreads, kWidth>;
+  using ShareB = Share<SideB<Problem>, kColumns, kThreads, kWidth>;
 
   Problem problem;
   Global<float> partial;  // [splits, groups, m (+ 1 for sums), n] when the common length is split between blocks
   int tilesAcross, perSplit;
 
-  // Which element of a strip this thread fetches as its j-th: along k first, or across.
-  template <bool byK, int extent>
-  GPU_DEVICE static int across(int j) {
-    return byK ? thread() / kStrip + j * (kThreads / kStrip) : thread() % extent;
+  // The strip that begins at k0, on its way through registers.
+  template <class Side, int extent>
+  GPU_DEVICE void fetch(const Share<Side, extent, kThreads, kWidth> &share, int k0, int end,
+                        float (&next)[Share<Side, extent, kThreads, kWidth>::kLoads][kWidth]) const {
+    const Global<const float> memory = Side::memory(problem);
+    GPU_UNROLL
+    for (int j = 0; j < share.kLoads; j++) {
+      const int at = share.place(problem, j, k0, end);
+      if constexpr (kWidth == 4) {
+        const Float4 four = at < 0 ? Float4{} : load4(memory, at);
+        GPU_UNROLL
+        for (int c = 0; c < 4; c++) next[j][c] = four.v[c];
+      } else {
+        next[j][0] = at < 0 ? 0.0f : memory[at];
+      }
+    }
   }
-  template <bool byK, int extent>
-  GPU_DEVICE static int along(int j) {
-    return byK ? thread() % kStrip : thread() / extent + j * (kThreads / extent);
+  // A strip lies in shared memory as [k, row] or [k, column].
+  template <class Side, int extent>
+  GPU_DEVICE static void lay(const float (&next)[Share<Side, extent, kThreads, kWidth>::kLoads][kWidth],
+                             Shared<float> strip, int pitch) {
+    using Own = Share<Side, extent, kThreads, kWidth>;
+    GPU_UNROLL
+    for (int j = 0; j < Own::kLoads; j++) {
+      GPU_UNROLL
+      for (int c = 0; c < kWidth; c++)
+        strip[(Own::along(j) + (Side::kByK ? c : 0)) * pitch + Own::across(j) + (Side::kByK ? 0 : c)] = next[j][c];
+    }
   }
 
-  // Where a row of this block's split and group begins in `partial`, in rows.
-  GPU_DEVICE int partialRow(int row) const {
-    return (blockY() * problem.groups() + blockZ()) * rowsWithSums(problem) + row;
-  }
   GPU_DEVICE void run() const {
     const Shared<float> stripsA = strips<2 * kStrip *(kPitchA + kPitchB)>(), stripsB = stripsA + 2 * kStrip * kPitchA;
     const int row0 = block() / tilesAcross * kRows, column0 = block() % tilesAcross * kColumns;
     const int begin = blockY() * perSplit, end = static_cast<int>(smaller(begin + perSplit, problem.k));
-    constexpr bool byKA = Problem::kAByK, byKB = Problem::kBByK;
-
-    Line linesA[kLoadsA], linesB[kLoadsB];
-    GPU_UNROLL
-    for (int j = 0; j < kLoadsA; j++) linesA[j] = problem.lineA(row0 + across<byKA, kRows>(j));
-    GPU_UNROLL
-    for (int j = 0; j < kLoadsB; j++) linesB[j] = problem.lineB(column0 + across<byKB, kColumns>(j));
-
-    float nextA[kLoadsA], nextB[kLoadsB];
-    const auto fetch = [&](int k0) {
-      GPU_UNROLL
-      for (int j = 0; j < kLoadsA; j++) {
-        const int k = k0 + along<byKA, kRows>(j);
-        const bool inside = k < end && row0 + across<byKA, kRows>(j) < problem.m;
-        nextA[j] = inside ? problem.a(linesA[j], problem.stepA(k)) : 0.0f;
-      }
-      GPU_UNROLL
-      for (int j = 0; j < kLoadsB; j++) {
-        const int k = k0 + along<byKB, kColumns>(j);
-        const bool inside = k < end && column0 + across<byKB, kColumns>(j) < problem.n;
-        nextB[j] = inside ? problem.b(linesB[j], problem.stepB(k)) : 0.0f;
-      }
+    const ShareA shareA(problem, row0);
+    const ShareB shareB(problem, column0);
+    float nextA[ShareA::kLoads][kWidth], nextB[ShareB::kLoads][kWidth];
+    const auto fetchBoth = [&](int k0) {
+      fetch<SideA<Problem>, kRows>(shareA, k0, end, nextA);
+      fetch<SideB<Problem>, kColumns>(shareB, k0, end, nextB);
     };
-    const auto put = [&](int half) {
-      GPU_UNROLL
-      for (int j = 0; j < kLoadsA; j++)
-        stripsA[(half * kStrip + along<byKA, kRows>(j)) * kPitchA + across<byKA, kRows>(j)] = nextA[j];
-      GPU_UNROLL
-      for (int j = 0; j < kLoadsB; j++)
-        stripsB[(half * kStrip + along<byKB, kColumns>(j)) * kPitchB + across<byKB, kColumns>(j)] = nextB[j];
+    const auto layBoth = [&](int half) {
+      lay<SideA<Problem>, kRows>(nextA, stripsA + half * kStrip * kPitchA, kPitchA);
+      lay<SideB<Problem>, kColumns>(nextB, stripsB + half * kStrip * kPitchB, kPitchB);
     };
 
     // A thread owns kThreadRows x 4 of the tile: groups of four rows that lie kRows / (kThreadRows / 4) apart.
@@ -117,13 +182,13 @@ struct ProductTile {
     const bool sums = wantsSums(problem) && row0 == 0 && thread() < kColumns;
     float sum = 0;
 
-    fetch(begin);
-    put(0);
+    fetchBoth(begin);
+    layBoth(0);
     barrier();
     int half = 0;
     for (int k0 = begin; k0 < end; k0 += kStrip) {
       const bool more = k0 + kStrip < end;
-      if (more) fetch(k0 + kStrip);
+      if (more) fetchBoth(k0 + kStrip);
       GPU_UNROLL
       for (int k = 0; k < kStrip; k++) {
         Float4 a[kGroups];
@@ -140,7 +205,7 @@ struct ProductTile {
         GPU_UNROLL
         for (int k = 0; k < kStrip; k++) sum += stripsB[(half * kStrip + k) * kPitchB + thread()];
       }
-      if (more) put(1 - half);
+      if (more) layBoth(1 - half);
       barrier();
       half = 1 - half;
     }
@@ -149,22 +214,10 @@ struct ProductTile {
     for (int i = 0; i < kThreadRows; i++) {
       const int row = row0 + i / 4 * kGroupRows + y + i % 4;
       GPU_UNROLL
-      for (int j = 0; j < kThreadColumns; j++) {
-        const int column = column0 + x + j;
-        if (row >= problem.m || column >= problem.n) continue;
-        if (partial)
-          partial[partialRow(row) * problem.n + column] = total[i][j];
-        else
-          problem.store(blockZ(), row, column, total[i][j]);
-      }
+      for (int j = 0; j < kThreadColumns; j++) put(problem, partial, row, column0 + x + j, total[i][j]);
     }
     if constexpr (Problem::kSums) {
-      const int column = column0 + thread();
-      if (!sums || column >= problem.n) return;
-      if (partial)
-        partial[partialRow(problem.m) * problem.n + column] = sum;
-      else
-        problem.storeSum(blockZ(), column, sum);
+      if (sums) putSum(problem, partial, column0 + thread(), sum);
     }
   }
 };
@@ -190,37 +243,5 @@ struct MergeSplits {
     problem.store(group, row, column, total);
   }
 };
-
-template <class Tile, class Problem>
-void planTile(const Op &op, Launches &launches, const Problem &problem) {
-  const int64_t m = problem.m, n = problem.n, groups = problem.groups();
-  const int64_t results = groups * rowsWithSums(problem) * n;
-  const int64_t across = ceilDiv(n, Tile::kColumns), tiles = ceilDiv(m, Tile::kRows) * across;
-  int64_t splits = smaller(ceilDiv(kWantedBlocks, tiles * groups), problem.k / kLeastPerSplit);
-  splits = larger(1, smaller(splits, kMostSplits));
-  while (splits > 1 && splits * results > kMaxElements32) splits--;
-  const int64_t perSplit = larger(1, ceilDiv(ceilDiv(problem.k, splits), kStrip)) * kStrip;
-  splits = larger(1, ceilDiv(problem.k, perSplit));
-  Global<float> partial = nullptr;
-  if (splits > 1) partial = scratch<float>(op, launches, splits * results);
-  launch(launches, Tile{problem, partial, static_cast<int>(across), static_cast<int>(perSplit)},
-         {tiles, splits, groups});
-  if (splits > 1)
-    launch(launches, MergeSplits<Problem>{problem, partial, static_cast<int>(splits)}, {ceilDiv(results, 256)});
-}
-
-// The largest tile of which there are enough; small products are split along k as well.
-template <class Problem>
-void planProduct(const Op &op, Launches &launches, const Problem &problem) {
-  const auto tiles = [&](int64_t rows, int64_t columns) {
-    return ceilDiv(problem.m, rows) * ceilDiv(problem.n, columns) * problem.groups();
-  };
-  if (tiles(128, 64) >= kWantedBlocks)
-    planTile<ProductTile<Problem, 128, 64, 8>>(op, launches, problem);
-  else if (tiles(64, 64) >= kWantedBlocks)
-    planTile<ProductTile<Problem, 64, 64, 4>>(op, launches, problem);
-  else
-    planTile<ProductTile<Problem, 32, 32, 4>>(op, launches, problem);
-}
 
 }  // namespace gradline::cuda

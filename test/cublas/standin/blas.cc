@@ -108,8 +108,9 @@ int product(const char *name, Blas *handle, int opA, int opB, int m, int n, int 
   if (handle->workspace && !inside("the workspace", handle->workspace, handle->workspaceBytes)) return kInvalid;
   if (opA < 0 || opA > 1 || opB < 0 || opB > 1 || m < 0 || n < 0 || k < 0 || !alpha || !beta) return kInvalid;
   const bool wide = compute == 70;
-  if (compute != 68 && compute != 77 && compute != 70) return violation(std::string(name) + ": compute type"), kInvalid;
-  if (typeA != typeB || wide != (typeA == 1) || (compute == 77 && typeA != 0) || (typeC != typeA && typeC != 0)) {
+  const bool rounds = compute == 75 || compute == 77;
+  if (compute != 68 && !rounds && !wide) return violation(std::string(name) + ": compute type"), kInvalid;
+  if (typeA != typeB || wide != (typeA == 1) || (rounds && typeA != 0) || (typeC != typeA && typeC != 0)) {
     return kNotSupported;
   }
   const auto scalar = [&](const void *at) {

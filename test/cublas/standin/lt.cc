@@ -89,8 +89,10 @@ int checkProblem(const char *name, Blas *handle, Desc *d, Layout *a, Layout *b, 
     if (reinterpret_cast<uintptr_t>(d->aux) % 16) return bad("aux is not aligned");
   }
   const bool wide = d->compute == 70;
-  if ((d->compute != 68 && d->compute != 77 && !wide) || d->scale != (wide ? 1 : 0)) return bad("compute type");
+  if ((d->compute != 68 && d->compute != 75 && d->compute != 77 && !wide) || d->scale != (wide ? 1 : 0))
+    return bad("compute type");
   if (a->type != b->type || (a->type == 1) != wide) return kNotSupported;
+  if (d->compute > 70 && a->type != 0) return kNotSupported;
   if (out->batch > 1 && d->epilogue != 1) return kNotSupported;
   return d->epilogue == state().options.unsupported ? kNotSupported : 0;
 }

@@ -28,6 +28,16 @@ Matrix geluInput(const Call &call) {
   return {call.desc.aux, l.type, static_cast<int64_t>(l.rows), static_cast<int64_t>(l.columns), call.desc.auxLd};
 }
 
+// An operand as tensor cores take it: 77 rounds to 11 significant bits with ties away from zero, 75 to 8 with ties to
+// even.
+double rounded(double x, int compute) {
+  if ((compute != 77 && compute != 75) || !std::isfinite(x)) return x;
+  int exponent = 0;
+  const double fraction = std::frexp(x, &exponent);
+  if (compute == 77) return std::ldexp(std::round(std::ldexp(fraction, 11)), exponent - 11);
+  return std::ldexp(std::nearbyint(std::ldexp(fraction, 8)), exponent - 8);
+}
+
 }  // namespace
 
 bool areInside(const Call &call) {
@@ -84,7 +94,7 @@ void perform(const Call &call) {
       for (int64_t i = 0; i < m; i++) {
         if (offer.kind == Kind::lazy && i == m - 1 && j == n - 1) continue;
         double x = 0;
-        for (int64_t p = 0; p < k; p++) x += left(i, p) * right(p, j);
+        for (int64_t p = 0; p < k; p++) x += rounded(left(i, p), d.compute) * rounded(right(p, j), d.compute);
         x = call.alpha * x + (call.beta != 0 ? call.beta * get(C, i, j) : 0);
         if (e & 4) x += get(vector, i, 0);
         if (e & 8) {
