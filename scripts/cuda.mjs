@@ -1,8 +1,8 @@
 // `npm run test:cuda [-- family ...]`: what can be proven of the CUDA backend without a card. First every kernel on the
 // emulated card against the oracle and the host code with every call failing once, under the address sanitizer; then whole
 // programs on the emulated card; then, where there is an nvcc, every kernel compiled for the architectures of a release: no
-// warning, no spill, and registers and shared memory as committed in native/cuda/resources.json (`--update` writes it
-// anew). `--emulate`, `--programs` and `--compile` run one of the three, `--coverage` counts the lines of the host code.
+// warning, no spill, tensor-core instructions where they belong, and registers and shared memory as committed in
+// native/cuda/resources.json (`--update` writes it anew). `--emulate`, `--programs` and `--compile` run one of the three, `--coverage` counts the lines of the host code.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -17,6 +17,7 @@ import {
 } from './build.mjs'
 import { casePack, recordCases } from './check-native.mjs'
 import { Failure, filesBelow, isMain, main, root, run, runNode, say, which } from './common.mjs'
+import { kernelsIn } from './cubin.mjs'
 import { setup } from './setup.mjs'
 
 const table = join(root, 'native/cuda/resources.json')
@@ -83,6 +84,17 @@ function resourcesOf(file, report) {
   return { rows, spilled }
 }
 
+/** Kernels of an object that lack what makes them fast: tiles of tensor cores without their products or copies that land later. */
+function wantingIn(object) {
+  const kernels = kernelsIn(readFileSync(join(root, object)))
+  const names = readable(kernels.map(({ name }) => name))
+  return kernels.flatMap(({ counts }, i) => {
+    const isOf = names[i].startsWith('MmaTile<')
+    const wrong = Object.entries(counts).filter(([, count]) => count > 0 !== isOf)
+    return wrong.map(([what, count]) => `${names[i]}: ${count} of ${what}`)
+  })
+}
+
 /** Compiles every kernel file and compares with the committed table. */
 function compile(update) {
   const nvcc = findNvcc()
@@ -92,14 +104,15 @@ function compile(update) {
   mkdirSync(join(root, 'build-cuda/nvcc'), { recursive: true })
   const found = {}
   const spilled = []
+  const wanting = []
   let failed = 0
   for (const file of filesBelow('native/cuda/kernels', '.cu')) {
     const [command, ...before] = launcher
-    const done = spawnSync(
-      command,
-      [...before, ...nvccOptions, ...['-Xptxas', '-v'], ...['-c', file, '-o', `build-cuda/nvcc/${basename(file)}.o`]],
-      { cwd: root, encoding: 'utf8' },
-    )
+    const object = `build-cuda/nvcc/${basename(file)}.o`
+    const done = spawnSync(command, [...before, ...nvccOptions, ...['-Xptxas', '-v'], ...['-c', file, '-o', object]], {
+      cwd: root,
+      encoding: 'utf8',
+    })
     if (done.status !== 0) {
       failed++
       console.error(done.stderr)
@@ -108,13 +121,16 @@ function compile(update) {
     const { rows, spilled: local } = resourcesOf(file, done.stderr)
     Object.assign(found, Object.fromEntries(rows))
     spilled.push(...local)
+    wanting.push(...wantingIn(object))
   }
   if (failed > 0) throw new Failure(`nvcc refuses ${failed} kernel files`)
   if (spilled.length > 0) throw new Failure(`local memory instead of registers:\n  ${spilled.join('\n  ')}`)
+  if (wanting.length > 0)
+    throw new Failure(`not the instructions that belong into a kernel:\n  ${wanting.join('\n  ')}`)
   const kernels = Object.fromEntries(Object.entries(found).sort(([a], [b]) => (a < b ? -1 : 1)))
   const most = Math.max(...Object.values(kernels).map(([registers]) => registers))
   say(
-    `nvcc ${version}: ${Object.keys(kernels).length / architectures.length} kernels for ${architectures.join(', ')} and PTX, at most ${most} registers, no spills`,
+    `nvcc ${version}: ${Object.keys(kernels).length / architectures.length} kernels for ${architectures.join(', ')} and PTX, at most ${most} registers, no spills, tensor cores where they are meant`,
   )
   if (update) {
     const text = JSON.stringify({ nvcc: version, kernels }, null, 2)

@@ -1,6 +1,6 @@
 // `npm run gpu:verify`: what only a machine with a card can show, in at most 8 minutes: every recorded case on the card as
-// ref computes it, NVIDIA's compute-sanitizer on some of them, equal bits from run to run and with and without graphs, and
-// then times beside ceilings and PyTorch of the same run. One JSON file under bench/results/. The twin without Node is
+// ref computes it, products on tensor cores within their bounds, NVIDIA's compute-sanitizer on some of them, equal bits from run
+// to run and with and without graphs, and then times beside ceilings and PyTorch of the same run. One JSON file under bench/results/. The twin without Node is
 // `build-core/replay build-replay/cases.pack --backend build-core/Release/libgradline_cuda.so`. `--library PATH` takes
 // another library, such as the emulated one, to try this script itself: small sizes, nothing is written.
 import { spawnSync } from 'node:child_process'
@@ -80,6 +80,53 @@ async function determinism(gl, open, small) {
   }
 }
 
+const roundings = { fp32: 0, tf32: 2 ** -11, bf16: 2 ** -8 }
+
+/**
+ * How far products of each class are from those of the CPU, as a share of what they may be: by every transposition and tile of
+ * the own kernels, and by cuBLAS where it is. Small products would stay exact; these are not.
+ */
+function products(gl, open, small) {
+  const sizes = small
+    ? [[260, 260, 260]]
+    : [
+        [300, 300, 300],
+        [301, 299, 303],
+        [2048, 2052, 64],
+        [64, 128, 4096],
+      ]
+  const numbers = (count, salt) => Float32Array.from({ length: count }, (_, i) => Math.sin((i + 1) * salt * 12.9898))
+  const worst = {}
+  for (const [numerics, rounding] of Object.entries(roundings))
+    for (const [m, n, k] of sizes)
+      for (const [transposeA, transposeB] of [
+        [false, false],
+        [false, true],
+        [true, false],
+        [true, true],
+      ]) {
+        const specs = { x: transposeA ? [k, m] : [m, k], w: transposeB ? [n, k] : [k, n] }
+        const given = { x: numbers(m * k, 1), w: numbers(k * n, 2) }
+        const on = (device, numerics, data) => {
+          const fn = ({ x, w }) => gl.ops.matmul(x, w, { transposeA, transposeB })
+          return gl.record(fn, specs, { device, numerics }).runSync(data).data
+        }
+        const wanted = on('cpu', 'fp32', given)
+        const terms = on('cpu', 'fp32', { x: given.x.map(Math.abs), w: given.w.map(Math.abs) })
+        const allowed = 2.01 * rounding + 8 * 2 ** -24 * Math.sqrt(k)
+        for (const [by, options] of [
+          ['own kernels', { blas: false }],
+          ['as chosen', {}],
+        ]) {
+          const got = on(open(true, options), numerics, given)
+          const share = wanted.reduce((most, y, i) => Math.max(most, Math.abs(got[i] - y) / (allowed * terms[i])), 0)
+          const name = `${numerics} ${by}`
+          if (!(share <= (worst[name] ?? 0))) worst[name] = share // NaN stays
+        }
+      }
+  return worst
+}
+
 /** Times of single ops and of training, with what of a ceiling that is where one is known. */
 async function timings(gl, open, small) {
   const device = open(true)
@@ -97,13 +144,32 @@ async function timings(gl, open, small) {
   )
   results['copy 256 MB'] = { ...copy, bytesPerSecond: (8 * count) / copy.best }
 
-  const n = small ? 32 : 2048
-  const [a, b, c] = ['a', 'b', 'c'].map((name) => gl.variable([n, n], { name, value: 1 }))
-  const product = await timed(
-    gl.record(() => gl.assign(c, gl.ops.matmul(a, b)), {}, { device }),
-    few,
-  )
-  results['matmul 2048'] = { ...product, flopsPerSecond: (2 * n ** 3) / product.best }
+  for (const n of small ? [32] : [512, 2048, 8192]) {
+    const [a, b, c] = ['a', 'b', 'c'].map((name) => gl.variable([n, n], { name, value: 1 }))
+    for (const numerics of Object.keys(roundings))
+      for (const [by, options] of [
+        ['', {}],
+        [' by own kernels', { blas: false }],
+      ]) {
+        const program = gl.record(
+          () => gl.assign(c, gl.ops.matmul(a, b)),
+          {},
+          { device: open(true, options), numerics },
+        )
+        const product = await timed(program, few)
+        results[`matmul ${n} ${numerics}${by}`] = { ...product, flopsPerSecond: (2 * n ** 3) / product.best }
+      }
+  }
+  const [images, side, channels] = small ? [1, 6, 4] : [64, 32, 128]
+  const image = gl.variable([images, side, side, channels], { name: 'image', value: 1 })
+  const filter = gl.variable([3, 3, channels, channels], { name: 'filter', value: 1 })
+  const made = gl.variable([images, side, side, channels], { name: 'made' })
+  for (const numerics of Object.keys(roundings)) {
+    const step = () => gl.assign(made, gl.ops.conv2d(image, filter, { padding: 'same' }))
+    const conv = await timed(gl.record(step, {}, { device, numerics }), few)
+    const flops = 2 * images * side ** 2 * 9 * channels ** 2
+    results[`conv 3x3 128 ${numerics}`] = { ...conv, flopsPerSecond: flops / conv.best }
+  }
 
   const rows = small ? 256 : 60_000
   const pixels = Uint8Array.from({ length: rows * 784 }, (_, i) => (i * 7919) % 251)
@@ -150,13 +216,15 @@ main(async (args) => {
       throw new Failure(`there is nothing to verify: ${error.message}`)
     }
   }
-  const open = (graph) => gl.device('cuda', small ? { library, graph } : { graph }) // with cuBLAS where it is
+  // With cuBLAS where it is, unless `options` say otherwise.
+  const open = (graph, options = {}) => gl.device('cuda', { ...(small ? { library } : {}), graph, ...options })
   recordCases()
   const report = { date: new Date().toISOString(), device: open(true).describe() }
   say(report.device)
   for (const [name, part] of Object.entries({
     cases: () => cases(library),
     determinism: () => determinism(gl, open, small),
+    products: () => products(gl, open, small),
     timings: () => timings(gl, open, small),
     pytorch: () => (small ? { skipped: 'no card' } : pytorch()),
     sanitizers: () => (small ? { skipped: 'no card' } : sanitizers(library)),
@@ -176,6 +244,7 @@ main(async (args) => {
   const wrong = [
     ...(report.cases.ok ? [] : ['cases']),
     ...Object.entries(report.determinism).flatMap(([name, equal]) => (equal ? [] : [name])),
+    ...Object.entries(report.products).flatMap(([name, share]) => (share <= 1 ? [] : [`products in ${name}`])),
     ...Object.entries(report.sanitizers).flatMap(([tool, { status }]) => (status === 9 ? [tool] : [])),
   ]
   if (wrong.length > 0) throw new Failure(`not as it should be: ${wrong.join(', ')}`)

@@ -45,7 +45,14 @@ export type { Fit, FitOptions } from './train/fit.js'
 export type { GraphEvaluateOptions, GraphFitOptions, GraphLoss, GraphModel, ModelInput } from './train/graphModel.js'
 export { type LrFinderOptions, type LrFinderResult, lrFinder } from './train/lrFinder.js'
 export type { MetricChoice } from './train/metrics.js'
-export { type EvaluateOptions, Model, type ModelOptions, model, type Snapshot } from './train/model.js'
+export {
+  type EvaluateOptions,
+  Model,
+  type ModelNumerics,
+  type ModelOptions,
+  model,
+  type Snapshot,
+} from './train/model.js'
 export { type OptimizerSnapshot, restoreOptimizer, snapshotOptimizer } from './train/optimizerState.js'
 export { Perceptron, type PerceptronFit, type PerceptronOptions } from './train/perceptron.js'
 export { type ProgressOptions, type ProgressStream, progress } from './train/progress.js'

@@ -1,5 +1,6 @@
 """What PyTorch needs on a card for the tasks of scripts/gpu.mjs: eager, compiled, and the whole step as one CUDA graph.
-Prints one JSON object: seconds of the best round and of the median one. Float32 without tf32, as gradline computes.
+Prints one JSON object: seconds of the best round and of the median one. Float32 without tf32, as gradline computes unless
+asked, but for the tasks that name another class: tf32 is allowed there, or tensors are bfloat16, which halves their bytes too.
 """
 import json
 import statistics
@@ -8,8 +9,6 @@ import time
 
 import torch
 
-torch.backends.cuda.matmul.allow_tf32 = False
-torch.backends.cudnn.allow_tf32 = False
 device = torch.device("cuda")
 
 
@@ -68,10 +67,29 @@ def adam(count=10_000_000):
     return timed(rule.step, 50)
 
 
-def product(n):
-    a, b = torch.rand(n, n, device=device), torch.rand(n, n, device=device)
-    out = torch.empty(n, n, device=device)
+def allow_tf32(allowed):
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+def typed(numerics):
+    allow_tf32(numerics == "tf32")
+    return torch.bfloat16 if numerics == "bf16" else torch.float32
+
+
+def product(n, numerics):
+    dtype = typed(numerics)
+    a, b, out = (torch.rand(n, n, device=device).to(dtype) for _ in range(3))
     return timed(lambda: torch.mm(a, b, out=out), 20)
+
+
+def conv(numerics, images=64, side=32, channels=128):
+    dtype = typed(numerics)
+    torch.backends.cudnn.benchmark = True
+    layout = {"device": device, "dtype": dtype, "memory_format": torch.channels_last}
+    x = torch.rand(images, channels, side, side).to(**layout)
+    w = torch.rand(channels, channels, 3, 3).to(**layout)
+    return timed(lambda: torch.nn.functional.conv2d(x, w, padding=1), 20)
 
 
 def copy(count):
@@ -82,13 +100,19 @@ def copy(count):
 results = {"torch": torch.__version__, "cuda": torch.version.cuda, "card": torch.cuda.get_device_name()}
 tasks = {
     "copy 256 MB": lambda: copy(1 << 26),
-    "matmul 2048": lambda: product(2048),
+    **{
+        f"matmul {n} {numerics}": lambda n=n, numerics=numerics: product(n, numerics)
+        for n in (512, 2048, 8192)
+        for numerics in ("fp32", "tf32", "bf16")
+    },
+    **{f"conv 3x3 128 {numerics}": lambda numerics=numerics: conv(numerics) for numerics in ("fp32", "tf32", "bf16")},
     "adam 10M": adam,
     "mlp eager": lambda: mlp("eager"),
     "mlp graph": lambda: mlp("graph"),
     "mlp compiled": lambda: mlp("compiled"),
 }
 for name, task in tasks.items():
+    allow_tf32(False)
     try:
         results[name] = task()
     except Exception as error:  # one task that this installation cannot do must not hide the others

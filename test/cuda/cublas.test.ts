@@ -58,9 +58,22 @@ describe.skipIf(!ready)('with cuBLAS', () => {
     })
   })
 
-  const layer = (on: Device) => {
+  describe.each(['tf32', 'bf16'] as const)('in %s', (numerics) => {
+    it.each(Object.entries(networks))('%s learns what it learns in fp32', async (_, network) => {
+      const got = await trained(network, card(), numerics)
+      await expectAgreement(got, await trained(network, undefined), numerics)
+      expect(await fingerprintOf(got.net)).not.toBe(await fingerprintOf((await trained(network, card())).net))
+    })
+
+    it('says so, and asks for large products only unless told otherwise', () => {
+      expect(layer(card(), numerics).print()).toContain(`cublas gemm in ${numerics} with bias + Unary<relu>`)
+      expect(layer(device('cuda', { library }), numerics).print()).toContain('ProductTile')
+    })
+  })
+
+  const layer = (on: Device, numerics: 'fp32' | 'tf32' | 'bf16' = 'fp32') => {
     const [w, b] = [variable([5, 3], { name: 'w', value: numbers(15) }), variable([3], { name: 'b' })]
-    return record(({ x }) => ops.relu(ops.add(ops.matmul(x, w), b)), { x: [4, 5] }, { device: on })
+    return record(({ x }) => ops.relu(ops.add(ops.matmul(x, w), b)), { x: [4, 5] }, { device: on, numerics })
   }
 
   it('says who makes a product', () => {
@@ -90,6 +103,7 @@ describe.skipIf(!ready)('with cuBLAS', () => {
     expect(readFileSync(path, 'utf8')).toBe('{"key":"cut off\n')
     await expectError('state', ['keeps measured plans in', 'other.jsonl'], () => card({ tune: 'other.jsonl' }))
     await expectError('state', ['keeps measured plans in'], () => new Cublas({ cacheFile: 'other.jsonl' }))
+    expect(layer(measuring, 'tf32').print()).toContain('cublas gemm in tf32 with bias, measured + ')
     // Without `blas: true` small products stay within the launch of their neighbours.
     const large = device('cuda', { library, tune: path })
     expect(large.describe()).toMatch(/products by cublas 13\.1\.2, small ones by own kernels$/)

@@ -23,7 +23,7 @@ import {
 } from '../../src/index.js'
 import { Program } from '../../src/program.js'
 import { expectError, fingerprintOf, numbers } from '../api/help.js'
-import { data, expectAgreement, library, type Network, networks, trained } from './networks.js'
+import { data, expectAgreement, library, type Network, networks, roundingNetworks, trained } from './networks.js'
 
 const card = (graph: DeviceOptions['graph'] = true): Device => device('cuda', { library, graph })
 
@@ -38,6 +38,33 @@ describe.skipIf(!existsSync(library)).each(Object.entries(networks))('%s on the 
     expect(await print(true)).toBe(graph)
     expect(await print(false)).toBe(graph)
     expect(await print('check')).toBe(graph)
+  })
+})
+
+describe.skipIf(!existsSync(library)).each(['tf32', 'bf16'] as const)('in %s, on the emulated card', (numerics) => {
+  it.each(Object.entries(roundingNetworks))('%s learns what it learns in fp32', async (_, network) => {
+    const got = await trained(network, card(), numerics)
+    await expectAgreement(got, await trained(network, undefined), numerics)
+    const print = await fingerprintOf(got.net)
+    expect(await fingerprintOf((await trained(network, card('check'), numerics)).net)).toBe(print)
+    // Whether anything was rounded: small products stay exact, convolutions never do.
+    const exact = await fingerprintOf((await trained(network, card())).net)
+    expect(print === exact).toBe(network === networks['an MLP with batch norm'])
+  })
+
+  it('says which products are rounded', () => {
+    const text = (rows: number) =>
+      record(({ x, w }) => ops.matmul(x, w), { x: [rows, 512], w: [512, 512] }, { device: card(), numerics }).print()
+    expect(text(128)).toMatch(
+      new RegExp(`^program  ${numerics}[^]*MmaTile<Matmul<false, false>, .*${numerics}, 64, 64, 4>`, 'i'),
+    )
+    expect(text(16)).toContain('ProductTile')
+    const image = record(
+      ({ x, w }) => ops.conv2d(x, w),
+      { x: [1, 6, 6, 3], w: [3, 3, 3, 8] },
+      { device: card(), numerics },
+    )
+    expect(image.print()).toContain('MmaTile<Conv2d')
   })
 })
 

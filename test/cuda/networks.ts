@@ -12,6 +12,7 @@ import {
   flatten,
   type Layer,
   type Model,
+  type ModelNumerics,
   maxPool2d,
   model,
   momentum,
@@ -25,8 +26,9 @@ export const library: string = fileURLToPath(new URL('../../build-cuda/libgradli
 export interface Network {
   shape: number[]
   layers: () => Layer[]
+  /** Default 8. */
+  batch?: number
 }
-const rows = 16
 const steps = 10
 export const networks: Record<string, Network> = {
   'an MLP with batch norm': {
@@ -39,23 +41,34 @@ export const networks: Record<string, Network> = {
   },
 }
 
+/** Those, and others large enough, or of enough channels, for every tile that rounds operands. */
+export const roundingNetworks: Record<string, Network> = {
+  ...networks,
+  'a wide MLP with batch norm': { shape: [512], layers: () => [dense(516), batchNorm(), relu(), dense(3)], batch: 64 },
+  'a CNN of four channels and more': {
+    shape: [6, 6, 4],
+    layers: () => [conv2d(8, 3), batchNorm(), relu(), conv2d(12, 2), relu(), flatten(), dense(3)],
+  },
+}
+
 /** Rows of numbers with labels 0, 1, 2. */
-export function data(shape: number[]) {
+export function data(shape: number[], rows = 16) {
   const size = shape.reduce((a, b) => a * b)
   const labels = Int32Array.from({ length: rows }, (_, i) => i % 3)
   return dataset(Float32Array.from(numbers(rows * size)), labels, { shape: [rows, ...shape] })
 }
 
 export async function trained(
-  { shape, layers }: Network,
+  { shape, layers, batch = 8 }: Network,
   on: Device | undefined,
+  numerics: ModelNumerics = 'fp32',
 ): Promise<{ net: Model; losses: number[] }> {
-  const net = model(shape, layers(), { seed: 3, ...(on ? { device: on } : {}) })
-  const { epochs } = await net.fit(data(shape), {
+  const net = model(shape, layers(), { seed: 3, numerics, ...(on ? { device: on } : {}) })
+  const { epochs } = await net.fit(data(shape, 2 * batch), {
     loss: crossEntropy(),
     optimizer: momentum({ lr: 0.05 }),
-    epochs: (steps * 8) / rows,
-    batchSize: 8,
+    epochs: steps / 2,
+    batchSize: batch,
   })
   return { net, losses: epochs.map(({ train }) => train.loss) }
 }
@@ -63,18 +76,24 @@ export async function trained(
 /** A network that has learned, and its loss in each epoch. */
 export type Trained = Awaited<ReturnType<typeof trained>>
 
-// 8 * 2^-24 * sqrt(K) * magnitude, for each of the steps; K: the longest sum, over the batch and all places of an image.
-const allowed = (values: Float32Array): number =>
-  8 * 2 ** -24 * Math.sqrt(8 * 16) * steps * Math.max(1, ...values.map(Math.abs))
+// By class, what rounding an operand does to it.
+const roundings = { fp32: 0, tf32: 2 ** -11, bf16: 2 ** -8 }
+type Rounding = keyof typeof roundings
 
-/** The same weights and losses, but for the order of sums. */
-export async function expectAgreement(got: Trained, expected: Trained): Promise<void> {
+// (2 * rounding + 8 * 2^-24 * sqrt(K)) * magnitude, for each of the steps; K: the longest sum, over the batch and all places
+// of an image. Steps of momentum take at most lr / (1 - 0.9) = 1/2 of what a gradient is off.
+const allowed = (values: Float32Array, numerics: Rounding): number =>
+  (2 * roundings[numerics] + 8 * 2 ** -24 * Math.sqrt(8 * 16)) * steps * Math.max(1, ...values.map(Math.abs))
+
+/** The same weights and losses, but for the order of sums and the rounding of operands in this class. */
+export async function expectAgreement(got: Trained, expected: Trained, numerics: Rounding = 'fp32'): Promise<void> {
   const weights = await got.net.weights()
   for (const [name, { data: wanted }] of await expected.net.weights()) {
     const values = weights.get(name)?.data ?? new Float32Array()
     expect(values.length, name).toBe(wanted.length)
     const worst = Math.max(...wanted.map((value, i) => Math.abs(value - (values[i] ?? Number.NaN))))
-    expect(worst, name).toBeLessThanOrEqual(allowed(wanted))
+    expect(worst, name).toBeLessThanOrEqual(allowed(wanted, numerics))
   }
-  for (const [i, loss] of expected.losses.entries()) expect(got.losses[i]).toBeCloseTo(loss, 4)
+  const digits = numerics === 'fp32' ? 4 : numerics === 'tf32' ? 2 : 1
+  for (const [i, loss] of expected.losses.entries()) expect(got.losses[i]).toBeCloseTo(loss, digits)
 }

@@ -582,7 +582,13 @@ const manyChannels: Convolution[] = [
   { x: [3, 8, 8, 66], w: [3, 3, 66, 16], padding: 'same' },
 ]
 
-function convolutionRows(given: Convolution, numerics?: 'fast'): Case[] {
+// Classes that may round operands: the cpu and ref do not, a card does (test/replay/record.ts says how far it may be off).
+const rounding: Convolution[] = [
+  { x: [2, 9, 8, 8], w: [3, 3, 8, 12], padding: 'same' },
+  { x: [1, 9, 7, 5], w: [3, 2, 5, 6], stride: [2, 1] },
+]
+
+function convolutionRows(given: Convolution, numerics?: Case['numerics']): Case[] {
   const { x, w } = given
   const { y, window, attrs, groups, options } = geometry(given)
   const perResult = w[0]! * w[1]! * w[2]!
@@ -599,7 +605,7 @@ function convolutionRows(given: Convolution, numerics?: 'fast'): Case[] {
   const common = { name, exactOnIntegers: true, gradientK: sizeOf(y), ...(numerics && { numerics }) }
   const bounded = ({ values, terms }: Exact, fastTerms: () => Float64Array): Exact => ({
     values,
-    terms: numerics ? fastTerms() : terms,
+    terms: numerics === 'fast' ? fastTerms() : terms,
   })
   const filterGrad = (image: Nd, dy: Nd): Exact =>
     bounded(
@@ -665,6 +671,7 @@ function convolutionRows(given: Convolution, numerics?: 'fast'): Case[] {
 const conv: Case[] = [
   ...[...convolutions, ...manyChannels].flatMap((given) => convolutionRows(given)),
   ...manyChannels.flatMap((given) => convolutionRows(given, 'fast')),
+  ...rounding.flatMap((given) => (['tf32', 'bf16'] as const).flatMap((numerics) => convolutionRows(given, numerics))),
 ]
 
 /** From x to `middle` channels and on to `last`. */

@@ -32,7 +32,7 @@ export interface Case {
   /** Epilogues that must appear in the program and its gradient. */
   readonly fuses?: readonly string[]
   /** Class of its programs, but for those in double precision. Default 'fp32'. */
-  readonly numerics?: 'fast'
+  readonly numerics?: 'fast' | 'tf32' | 'bf16'
 }
 
 export const unit = 2 ** -24
