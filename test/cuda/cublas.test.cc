@@ -111,7 +111,7 @@ void testPlans() {
     expectText(name, outcome.plans[6], item.gradient);
   }
   library().options = {};
-  expectText(name, own.plans[1], "ProductTile<Matmul<false, false>, 32, 32, 4> 1x64");
+  expectText(name, own.plans[1], "ProductTile<Matmul<false, false>, 32, 32, 4, 1> 1x64");
   expectNothingWrong(name);
 }
 

@@ -80,7 +80,7 @@ describe.skipIf(!ready)('with cuBLAS', () => {
     expect(card().describe()).toMatch(/multiprocessors, products by cublas 13\.1\.2$/)
     expect(layer(card()).print()).toContain('cublas gemm with bias + Unary<relu> 1x256 (node 1-2/2)')
     expect(layer(device('cuda', { library, blas: false })).print()).toMatch(
-      /ProductTile<Matmul<false, false>, 32, 32, 4>/,
+      /ProductTile<Matmul<false, false>, 32, 32, 4, 1>/,
     )
     expect(layer(device('cuda', { library })).print()).toContain('ProductTile')
     expect(findCublas()).toMatchObject({ version: '13.1.2' })

@@ -83,7 +83,7 @@ type Rounding = keyof typeof roundings
 // (2 * rounding + 8 * 2^-24 * sqrt(K)) * magnitude, for each of the steps; K: the longest sum, over the batch and all places
 // of an image. Steps of momentum take at most lr / (1 - 0.9) = 1/2 of what a gradient is off.
 const allowed = (values: Float32Array, numerics: Rounding): number =>
-  (2 * roundings[numerics] + 8 * 2 ** -24 * Math.sqrt(8 * 16)) * steps * Math.max(1, ...values.map(Math.abs))
+  (2 * roundings[numerics] + 8 * 2 ** -24 * Math.sqrt(8 * 16)) * steps * values.reduce((most, value) => Math.max(most, Math.abs(value)), 1)
 
 /** The same weights and losses, but for the order of sums and the rounding of operands in this class. */
 export async function expectAgreement(got: Trained, expected: Trained, numerics: Rounding = 'fp32'): Promise<void> {
@@ -91,7 +91,7 @@ export async function expectAgreement(got: Trained, expected: Trained, numerics:
   for (const [name, { data: wanted }] of await expected.net.weights()) {
     const values = weights.get(name)?.data ?? new Float32Array()
     expect(values.length, name).toBe(wanted.length)
-    const worst = Math.max(...wanted.map((value, i) => Math.abs(value - (values[i] ?? Number.NaN))))
+    const worst = wanted.reduce((most, value, i) => Math.max(most, Math.abs(value - (values[i] ?? Number.NaN))), 0)
     expect(worst, name).toBeLessThanOrEqual(allowed(wanted, numerics))
   }
   const digits = numerics === 'fp32' ? 4 : numerics === 'tf32' ? 2 : 1
