@@ -319,6 +319,7 @@ void planners() {
       {256, 256, 261, Numerics::tf32, 0, "Tf32, 64, 64, 1"},
       {256, 258, 260, Numerics::tf32, 0, "Tf32, 64, 64, 1"},
       {2048, 2048, 64, Numerics::tf32, 0, "Tf32, 128, 128, 4"},
+      {32768, 64, 64, Numerics::tf32, 0, "Tf32, 64, 64, 4"},  // of a wider tile the half would be empty
       {2048, 1024, 4, Numerics::bf16, 0, "Bf16, 64, 64, 4"},  // little work, but in tiles that are not merged
       {2048, 1024, 4, Numerics::fp32, 0, "128, 64, 8, 4"},
   };

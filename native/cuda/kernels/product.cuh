@@ -52,14 +52,14 @@ template <class Numbers, class Problem>
 void planRounding(const Op &op, Launches &launches, const Problem &problem, bool quads) {
   if (!quads)
     planTile<MmaTile<Problem, Numbers, 64, 64, 1>>(op, launches, problem);
-  else if (tilesOf(problem, 128, 128) >= kWantedBlocks)
+  else if (tilesOf(problem, 128, 128) >= kWantedBlocks && problem.m > 64 && problem.n > 64)
     planTile<MmaTile<Problem, Numbers, 128, 128, 4>>(op, launches, problem);
   else
     planTile<MmaTile<Problem, Numbers, 64, 64, 4>>(op, launches, problem);
 }
 
 // A small product stays exact in every class: it shares a launch with its neighbours, which the tensor cores' tiles
-// cannot, and their gain is less than that of a launch saved.
+// cannot. Where their gain begins to be more than a launch is for a card to tell, as for the library.
 template <class Problem>
 void planProduct(const Op &op, Launches &launches, const Problem &problem, const GlGemm &shape, bool quads) {
   Launches exact = launches;
