@@ -81,9 +81,12 @@ const roundings = { fp32: 0, tf32: 2 ** -11, bf16: 2 ** -8 }
 type Rounding = keyof typeof roundings
 
 // (2 * rounding + 8 * 2^-24 * sqrt(K)) * magnitude, for each of the steps; K: the longest sum, over the batch and all places
-// of an image. Steps of momentum take at most lr / (1 - 0.9) = 1/2 of what a gradient is off.
+// of an image (in the wide network 512, which is little beside its rounding). Steps of momentum take at most
+// lr / (1 - 0.9) = 1/2 of what a gradient is off.
 const allowed = (values: Float32Array, numerics: Rounding): number =>
-  (2 * roundings[numerics] + 8 * 2 ** -24 * Math.sqrt(8 * 16)) * steps * values.reduce((most, value) => Math.max(most, Math.abs(value)), 1)
+  (2 * roundings[numerics] + 8 * 2 ** -24 * Math.sqrt(8 * 16)) *
+  steps *
+  values.reduce((most, value) => Math.max(most, Math.abs(value)), 1)
 
 /** The same weights and losses, but for the order of sums and the rounding of operands in this class. */
 export async function expectAgreement(got: Trained, expected: Trained, numerics: Rounding = 'fp32'): Promise<void> {

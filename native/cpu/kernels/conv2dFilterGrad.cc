@@ -115,7 +115,8 @@ static void planProducts(const Op &op, KernelPlan &plan) {
 
 bool planConv2dFilterGrad(const Op &op, KernelPlan &plan) {
   if (!allF32(op) || op.in[0].size == 0 || op.in[1].size == 0 || op.out[0].size == 0) return false;
-  if (!planDepthwise(op, plan) && !(op.numerics == Numerics::fast && planWinogradFilterGrad(op, plan))) planProducts(op, plan);
+  if (!planDepthwise(op, plan) && !(op.numerics == Numerics::fast && planWinogradFilterGrad(op, plan)))
+    planProducts(op, plan);
   if (op.outputs > 1) {
     const int64_t co = op.in[1].channels(), pieces = biasPieces(op);
     plan.workspace += sizeof(float) * static_cast<size_t>(biasFloats(op));
