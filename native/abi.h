@@ -16,7 +16,7 @@
 
 namespace gradline {
 
-constexpr uint32_t kAbiVersion = 5;
+constexpr uint32_t kAbiVersion = 6;
 constexpr uint32_t kProgramMagic = 0x31504C47;  // "GLP1"
 constexpr uint32_t kProgramVersion = 1;
 constexpr int kMaxRank = 6;
@@ -270,6 +270,20 @@ struct StopSign {
   bool (*wanted)(const void *context);
   const void *context;
 };
+// Batches that come from the host one by one while steps run; called on the thread that called the backend.
+struct Feed {
+  // The batch of the next step, in memory made by `pin`; null while there is none.
+  const void *(*next)(void *context);
+  // The step of the oldest batch taken ended well, and its metrics; the memory of its batch may be filled anew.
+  void (*done)(void *context, const void *metrics);
+  void *context;
+};
+// Where they go: the region of the inputs, and kStagings times as much memory of the device to wait in.
+constexpr int kStagings = 2;
+struct FeedPlace {
+  void *inputs, *staging;
+  size_t bytes;  // of the region and of a batch; a multiple of kAlignment
+};
 struct ErrorText {
   char text[512];
 };
@@ -316,6 +330,15 @@ struct Backend {
   // did; 2: so it does, and the device is lost with all its memory, whatever is asked of it.
   int32_t (*failure)(void *device, ErrorText *what);
   int32_t (*count)();  // optional: of devices that this machine has; 0 where the driver is missing
+
+  // Optional, these three together, for devices with memory of their own. Memory of the host that the device reads
+  // while steps run; null when there is none left.
+  void *(*pin)(void *device, size_t bytes);
+  void (*unpin)(void *device, void *memory);
+  // A step for each batch that `next` gives, without waiting in between: the upload of a batch runs beside the step of
+  // the one before it. Returns when all taken have ended and there is no other, or at a fault, behind which steps do
+  // nothing.
+  void (*feed)(void *executable, const FeedPlace *, const Feed *, RunStatus *);
 };
 
 }  // namespace gradline

@@ -13,7 +13,7 @@ const rooms = [
   ['model', 'layers/ losses/ optimizers/ schedules/ initializers/ regularizers/'],
   [
     'machine',
-    'platform.ts loadFailure.ts binaries.ts native.ts device.ts lower.ts passes/ plan.ts encode.ts print.ts profile.ts program.ts eager.ts memory.ts',
+    'platform.ts loadFailure.ts binaries.ts native.ts device.ts lower.ts passes/ plan.ts encode.ts print.ts profile.ts stream.ts program.ts eager.ts memory.ts',
   ],
   ['use', 'train/ data/ io/ diagnose/ metrics/ transform/ search/'],
   ['door', 'index.ts cublas.ts cli/'],

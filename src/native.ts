@@ -11,7 +11,7 @@ import { type Platform, platform } from './platform.js'
 const require = createRequire(import.meta.url)
 
 /** The interface that this code speaks: kAbiVersion of native/abi.h. */
-export const abi = 5
+export const abi = 6
 
 export interface NativeOp {
   readonly name: string
@@ -47,6 +47,13 @@ export interface NativeProgram {
     timed?: boolean,
   ): Promise<{ steps: number; results: Uint8Array; seconds?: Float64Array }>
   runSync(steps: number, inputs: Uint8Array[]): { steps: number; results: Uint8Array }
+  /** How many slots the program has for batches that come one by one; makes them at the first call. */
+  slots(): number
+  /**
+   * Copies a batch into a slot and queues one step with it. The slot is taken until the promise settles; steps before it run
+   * meanwhile.
+   */
+  feed(slot: number, inputs: Uint8Array[], continues: boolean): Promise<{ steps: number; results: Uint8Array }>
   /** Ends the running and the queued runs of this program at the next step boundary. */
   stop(): void
   release(): void

@@ -15,6 +15,7 @@ import { printProgram } from './print.js'
 import { Profile } from './profile.js'
 import { checkShape, type Shape, showShape, sizeOf } from './shape.js'
 import { stepState } from './step.js'
+import { isSource, Pump, type Source } from './stream.js'
 import { Tensor, type Variable } from './tensor.js'
 import { flatten, rebuild, type Tree } from './tree.js'
 
@@ -123,6 +124,7 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
   readonly #encoded: Encoded
   readonly #leaves: readonly { readonly offset: number; readonly shape: Shape; readonly dtype: DType }[]
   #native: NativeProgram | undefined
+  readonly #pumps = new Set<{ stop(): void }>()
   #closed = false
 
   constructor(graph: Graph, returned: O, options: ProgramOptions) {
@@ -182,9 +184,39 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
     return this.#results(done, native.resultBytes)
   }
 
+  /**
+   * Runs one step with each batch that a source gives: inputs by name, as `run` takes them. While steps run, the next batch
+   * is asked for and copied beside them, at most three are under way, and the JavaScript thread stays free. Gives results of
+   * whole steps in order, several at a time. A source that throws ends it with its error behind the steps of the batches
+   * before, a failing step behind those before it; leaving the loop early stops at a step boundary and closes the source.
+   *
+   *     for await (const results of program.stream(batches())) losses.push(...results.series('loss'))
+   */
+  async *stream(batches: Source<InputData<I>>): AsyncGenerator<Results<O>, void> {
+    if (!isSource(batches)) {
+      throw expected('something to iterate over that gives inputs', 'stream', batches, {
+        fix: typeof batches === 'function' ? 'Call the generator function: stream(batches())' : undefined,
+      })
+    }
+    const native = this.#load()
+    const slots = translate(() => native.slots())
+    const pump = new Pump(batches, {
+      slots,
+      put: (inputs, slot, isFirst) => this.#settle(() => native.feed(slot, this.#pack(inputs), !isFirst)),
+      stop: () => native.stop(),
+    })
+    this.#pumps.add(pump)
+    try {
+      for await (const outcomes of pump.run()) yield this.#joined(outcomes, native.resultBytes)
+    } finally {
+      this.#pumps.delete(pump)
+    }
+  }
+
   /** Ends running and queued runs of this program at the next step boundary; they resolve with the steps done. */
   stop(): void {
     this.#native?.stop()
+    for (const pump of this.#pumps) pump.stop()
   }
 
   /** Frees what the program owns. Running it afterwards is an error; variables are untouched. */
@@ -275,6 +307,13 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
       }
       return bytesView(convert(data, tensor.dtype, this.numerics))
     })
+  }
+
+  // Results of single steps as of one run.
+  #joined(outcomes: readonly { results: Uint8Array }[], stride: number): Results<O> {
+    const results = new Uint8Array(outcomes.length * stride)
+    for (const [step, outcome] of outcomes.entries()) results.set(outcome.results, step * stride)
+    return this.#results({ steps: outcomes.length, results }, stride)
   }
 
   #results({ steps, results }: { steps: number; results: Uint8Array }, stride: number): Results<O> {

@@ -1,4 +1,6 @@
 // NativeProgram: runs of a loaded program, as a promise or waiting for it.
+#include <cstring>
+
 #include "wraps.h"
 
 namespace gradline::addon {
@@ -7,6 +9,8 @@ Napi::Function NativeProgram::define(Napi::Env env) {
   return DefineClass(env, kName,
                      {InstanceMethod("run", &NativeProgram::checked<&NativeProgram::run>),
                       InstanceMethod("runSync", &NativeProgram::checked<&NativeProgram::runSync>),
+                      InstanceMethod("slots", &NativeProgram::checked<&NativeProgram::slots>),
+                      InstanceMethod("feed", &NativeProgram::checked<&NativeProgram::feed>),
                       InstanceMethod("stop", &NativeProgram::checked<&NativeProgram::stop>),
                       InstanceMethod("release", &NativeProgram::checked<&NativeProgram::release>)});
 }
@@ -22,17 +26,15 @@ const std::shared_ptr<Program> &NativeProgram::alive() const {
   return content.program;
 }
 
-// The bytes of all inputs, copied at the call, so that the caller may reuse its arrays at once.
-std::vector<uint8_t> NativeProgram::gatherInputs(const Napi::Value &value) const {
-  const std::shared_ptr<Program> program = alive();
-  const Image &image = program->image();
+// The bytes of all inputs, checked, one after the other.
+template <class Take>
+void NativeProgram::eachInput(const Napi::Value &value, Take take) const {
+  const Image &image = alive()->image();
   const Napi::Array list = toArray(value, "inputs");
   if (list.Length() != image.inputs.size()) {
     rejectArgument("received " + std::to_string(list.Length()) + " inputs, expected " +
                    std::to_string(image.inputs.size()));
   }
-  std::vector<uint8_t> inputs;
-  inputs.reserve(program->inputBytes());
   for (uint32_t i = 0; i < image.inputs.size(); i++) {
     const Tensor &t = image.values[image.inputs[i]];
     const std::string name = "inputs[" + std::to_string(i) + "]";
@@ -41,8 +43,17 @@ std::vector<uint8_t> NativeProgram::gatherInputs(const Napi::Value &value) const
       rejectArgument(name + " has " + std::to_string(bytes.size) + " bytes, expected " + std::to_string(bytesOf(t)) +
                      " for " + describe(t));
     }
-    inputs.insert(inputs.end(), bytes.data, bytes.data + bytes.size);
+    take(t, bytes);
   }
+}
+
+// Copied at the call, so that the caller may reuse its arrays at once.
+std::vector<uint8_t> NativeProgram::gatherInputs(const Napi::Value &value) const {
+  std::vector<uint8_t> inputs;
+  inputs.reserve(alive()->inputBytes());
+  eachInput(value, [&](const Tensor &, const ByteSpan &bytes) {
+    inputs.insert(inputs.end(), bytes.data, bytes.data + bytes.size);
+  });
   return inputs;
 }
 
@@ -59,6 +70,21 @@ Napi::Value NativeProgram::runSync(const Napi::CallbackInfo &info) {
   const std::unique_ptr<Run> run = content.host->device().runAndWait(alive(), steps, std::move(inputs));
   if (run->error) throw *run->error;
   return Host::toOutcome(info.Env(), *run);
+}
+
+Napi::Value NativeProgram::slots(const Napi::CallbackInfo &info) {
+  return Napi::Number::New(info.Env(), content.host->device().openSlots(*alive()));
+}
+
+// One step, its inputs copied into a slot while other steps run.
+Napi::Value NativeProgram::feed(const Napi::CallbackInfo &info) {
+  const auto slot = static_cast<uint32_t>(toInteger(info[0], "slot", 0, Slots::kCount - 1));
+  uint8_t *memory = content.host->device().slot(*alive(), slot);
+  eachInput(info[1], [&](const Tensor &t, const ByteSpan &bytes) {
+    if (bytes.size) std::memcpy(memory + t.offset, bytes.data, bytes.size);
+  });
+  const RunOptions options = {.continues = info[2].ToBoolean(), .slot = static_cast<int32_t>(slot)};
+  return content.host->run(info.Env(), alive(), 1, {}, options);
 }
 
 Napi::Value NativeProgram::stop(const Napi::CallbackInfo &info) {

@@ -120,9 +120,13 @@ class NativeProgram : public Wrap<NativeProgram, ProgramContent> {
 
  private:
   const std::shared_ptr<Program> &alive() const;
+  template <class Take>
+  void eachInput(const Napi::Value &value, Take take) const;
   std::vector<uint8_t> gatherInputs(const Napi::Value &value) const;
   Napi::Value run(const Napi::CallbackInfo &info);
   Napi::Value runSync(const Napi::CallbackInfo &info);
+  Napi::Value slots(const Napi::CallbackInfo &info);
+  Napi::Value feed(const Napi::CallbackInfo &info);
   Napi::Value stop(const Napi::CallbackInfo &info);
   Napi::Value release(const Napi::CallbackInfo &info);
 };

@@ -186,6 +186,7 @@ void Device::enqueue(std::shared_ptr<Program> program, uint64_t steps, std::vect
   }
   run->stopsBefore = program->stops_.load(std::memory_order_acquire);
   run->program = std::move(program);
+  if (options.slot >= 0) run->program->slots_->slots_[options.slot].busy.store(true, std::memory_order_relaxed);
   {
     const std::lock_guard lock(mutex_);
     const Program &owner = *run->program;
@@ -219,6 +220,10 @@ void Device::close() {
 
 void Device::runnerLoop() {
   while (auto queued = next()) {
+    if (queued->run->options.slot >= 0 && backend_.feed) {
+      feed(std::move(*queued));
+      continue;
+    }
     try {
       execute(*queued->run);
     } catch (const std::exception &e) {  // no room for an error text, at worst; nothing may leave the thread
@@ -285,11 +290,13 @@ void Device::execute(Run &run) {
   program.failed_ = false;
   if (!stopped()) {
     const std::lock_guard lock(backendLock_);
+    const uint8_t *slot = run.options.slot < 0 ? nullptr : program.slots_->slots_[run.options.slot].memory;
     const uint8_t *from = run.inputs.data();
     for (uint32_t id : program.image_.inputs) {
       const Tensor &t = program.image_.values[id];
-      backend_.write(handle_, static_cast<char *>(program.memory_[t.region]->data_) + t.offset, from, bytesOf(t));
-      from += bytesOf(t);
+      char *to = static_cast<char *>(program.memory_[t.region]->data_) + t.offset;
+      backend_.write(handle_, to, slot ? slot + t.offset : from, bytesOf(t));
+      from += slot ? 0 : bytesOf(t);
     }
     requireHealthy();
   }
@@ -331,7 +338,10 @@ uint64_t Device::advance(Run &run, StopSign sign) {
 }
 
 void Device::finish(Queued queued) {
-  for (const auto &storage : queued.run->program->memory_) storage->users_.fetch_sub(1, std::memory_order_release);
+  const Program &program = *queued.run->program;
+  for (const auto &storage : program.memory_) storage->users_.fetch_sub(1, std::memory_order_release);
+  if (const int32_t slot = queued.run->options.slot; slot >= 0)
+    program.slots_->slots_[slot].busy.store(false, std::memory_order_release);
   queued.finished(std::move(queued.run));
 }
 

@@ -21,6 +21,7 @@ namespace gradline {
 struct RunOptions {
   bool continues = false;  // does nothing when the run of this program before it failed
   bool timed = false;      // takes the time of every op
+  int32_t slot = -1;       // of the program, where the inputs of its one step stand; -1: they come with the run
 };
 
 struct Run {
@@ -66,6 +67,11 @@ class Device : public std::enable_shared_from_this<Device> {
   using Finished = std::function<void(std::unique_ptr<Run>)>;
   void enqueue(std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs, RunOptions options,
                Finished finished);
+  // Slots of a program, made at the first call. Throws Error (argument, memory, closed).
+  uint32_t openSlots(Program &program);
+  // Memory for the inputs of a run with that slot, each at its offset. Throws Error (argument), and (busy) from the
+  // queueing of such a run until it is done.
+  uint8_t *slot(Program &program, uint32_t index);
   // Queues a run and waits until it is done.
   std::unique_ptr<Run> runAndWait(std::shared_ptr<Program> program, uint64_t steps, std::vector<uint8_t> inputs);
 
@@ -77,6 +83,7 @@ class Device : public std::enable_shared_from_this<Device> {
   friend class Program;
   friend class Executable;
   friend class Storage;
+  friend class Slots;
   struct Queued {
     std::unique_ptr<Run> run;
     Finished finished;
@@ -105,6 +112,9 @@ class Device : public std::enable_shared_from_this<Device> {
   void execute(Run &run);
   uint64_t advance(Run &run, StopSign sign);
   static void finish(Queued queued);
+  // Runs with slots, on devices with memory of their own; see feed.cc.
+  struct Feeding;
+  void feed(Queued queued);
 
   const Backend &backend_;
   void *const handle_;

@@ -16,6 +16,10 @@ class FairLock {
       serving_.wait(serving, std::memory_order_acquire);
     }
   }
+  // Whether somebody waits for the holder.
+  bool contended() const {
+    return next_.load(std::memory_order_relaxed) - serving_.load(std::memory_order_relaxed) > 1;
+  }
   void unlock() {
     serving_.fetch_add(1, std::memory_order_release);
     serving_.notify_all();

@@ -26,6 +26,7 @@ class Storage : public Resource {
  private:
   friend class Device;
   friend class Program;
+  friend class Slots;
   Storage(Device &device, void *data, uint64_t bytes) : device_(device), data_(data), bytes_(bytes) {}
 
   Device &device_;
@@ -58,6 +59,32 @@ class Executable {
   void *handle_;
 };
 
+// Memory of the host that batches go through, laid out like the region of the inputs. Filled by the thread that queues
+// runs while the runner works on the others.
+class Slots {
+ public:
+  // One for the step that runs, one for the batch that waits on the device, one that is being filled.
+  static constexpr uint32_t kCount = 3;
+
+  // With the backend lock held. Throws Error (argument, memory).
+  Slots(Device &device, const Image &image);
+  ~Slots();
+  Slots(const Slots &) = delete;
+
+ private:
+  friend class Device;
+  struct Slot {
+    uint8_t *memory = nullptr;
+    std::atomic<bool> busy{false};  // from enqueue until its step has ended
+  };
+  Device &device_;
+  Slot slots_[kCount];
+  uint32_t region_ = 0;
+  uint64_t bytes_ = 0;
+  std::vector<std::shared_ptr<Storage>> memory_;  // where the device's memory is that of the host
+  std::shared_ptr<Storage> staging_;              // where it is not
+};
+
 class Program : public Resource {
  public:
   uint64_t bytes() const { return ownedBytes_; }  // owned regions and workspace
@@ -82,6 +109,7 @@ class Program : public Resource {
   std::vector<std::shared_ptr<Storage>> memory_;  // by region
   std::shared_ptr<Storage> workspace_;
   Executable executable_;
+  std::unique_ptr<Slots> slots_;  // once a batch is to go through them
   Measure measure_;
   uint64_t ownedBytes_ = 0, resultBytes_ = 0, inputBytes_ = 0;
   std::atomic<uint64_t> stops_{0};
