@@ -4,6 +4,7 @@ import { enableEager } from './eager.js'
 
 enableEager()
 
+export type { Batch, BatchPart, NamedBatch } from './data/batch.js'
 export { type Dataset, type DatasetOptions, dataset } from './data/dataset.js'
 export { datasets, LabeledSplits } from './data/datasets.js'
 export { parseIdx, readIdx } from './data/idx.js'
@@ -57,4 +58,5 @@ export { type OptimizerSnapshot, restoreOptimizer, snapshotOptimizer } from './t
 export { Perceptron, type PerceptronFit, type PerceptronOptions } from './train/perceptron.js'
 export { type ProgressOptions, type ProgressStream, progress } from './train/progress.js'
 export { type ReduceOnPlateauOptions, reduceOnPlateau } from './train/reduceOnPlateau.js'
+export type { BatchSource } from './train/source.js'
 export * from './transform/index.js'

@@ -194,7 +194,7 @@ class Seen {
   }
 
   get #partSamples(): number {
-    return this.last && this.start ? Math.min(this.last.step * this.start.batchSize, this.start.samples) : 0
+    return this.last && this.start ? Math.min(this.last.step * this.start.batchSize, this.start.samples ?? 0) : 0
   }
 }
 

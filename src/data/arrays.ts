@@ -192,7 +192,7 @@ function toScale(scale: ScaleOption, usual: Scale, name: string): Scale {
   }
 }
 
-function storedType(inputs: unknown): DataArray['data'] | undefined {
+export function storedType(inputs: unknown): DataArray['data'] | undefined {
   if (inputs instanceof Float32Array || inputs instanceof Float64Array) return storedFloats(inputs)
   if (inputs instanceof Int32Array) return plain(inputs, Int32Array)
   if (inputs instanceof Uint8Array) return plain(inputs, Uint8Array)

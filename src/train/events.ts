@@ -9,12 +9,14 @@ export type Measures = { readonly loss: number } & { readonly [metric: string]: 
 export interface StartEvent {
   readonly kind: 'start'
   readonly device: string
-  readonly samples: number
-  readonly validationSamples: number
+  /** Undefined where only a source of batches knows. */
+  readonly samples: number | undefined
+  readonly validationSamples: number | undefined
   readonly parameters: number
   readonly epochs: number
   readonly batchSize: number
-  readonly stepsPerEpoch: number
+  /** Undefined where only a source of batches knows. */
+  readonly stepsPerEpoch: number | undefined
   readonly memory: ProgramMemory
 }
 
@@ -25,7 +27,8 @@ export interface ProgressEvent {
   readonly epochs: number
   /** Steps of this epoch done. */
   readonly step: number
-  readonly stepsPerEpoch: number
+  /** Of a source of batches: as many as the epoch before had, undefined in the first. */
+  readonly stepsPerEpoch: number | undefined
   readonly train: Measures
   readonly samplesPerSecond: number
 }

@@ -1,6 +1,7 @@
-// The training loop: which programs run when. A chunk of steps is one native call of 10 to 20 ms; two chunks are always
-// queued, so that the device never waits for JavaScript and JavaScript never waits for a step.
+// The training loop: what a step is, what is measured and reported of it, and when a run ends. How batches reach the steps,
+// and which programs run when, is feeds.ts.
 
+import type { Batch } from '../data/batch.js'
 import type { Dataset } from '../data/dataset.js'
 import { type Device, device } from '../device.js'
 import { checkInteger, checkOptions, expected, GradlineError } from '../errors.js'
@@ -11,13 +12,12 @@ import type { NativeFailure } from '../native.js'
 import { requireFinite } from '../ops/loss.js'
 import type { Shuffle } from '../ops/random.js'
 import type { Optimizer, Updater } from '../optimizers/optimizer.js'
-import type { Program, ProgramMemory, Results } from '../program.js'
-import type { Tensor } from '../tensor.js'
-import { drawBatch } from './batches.js'
 import { type Callback, checkCallback, type RunControl } from './callbacks.js'
 import type { EpochEvent, FitEvent, History, Measures, ProgressEvent, StartEvent } from './events.js'
-import { Measuring, type MetricChoice, metricsOf, type StepOutputs } from './metrics.js'
+import { type Feed, type RecordStep, type Report, ResidentFeed, StreamedFeed } from './feeds.js'
+import { Measuring, type MetricChoice, metricsOf } from './metrics.js'
 import type { Model } from './model.js'
+import { Batches, type BatchSource, isBatchSource } from './source.js'
 
 export interface FitOptions {
   loss: Loss
@@ -27,17 +27,25 @@ export interface FitOptions {
   metrics?: readonly MetricChoice[]
   /** Default 1. */
   epochs?: number
-  /** Default 32. The last batch of an epoch is smaller when the data do not divide; it is used, not dropped. */
+  /**
+   * Default 32. The last batch of an epoch is smaller when the data do not divide; it is used, not dropped. Not for a source
+   * of batches, which have their size from it.
+   */
   batchSize?: number
+  /**
+   * Of a source of batches that has no end, or one too far: an epoch is so many batches. A generator (not a generator
+   * function) goes on where it was in the next epoch. Default: until the source ends.
+   */
+  stepsPerEpoch?: number
   /**
    * Gradients of so many batches are averaged by their rows before each update, so that k batches of b rows act like one of
    * k * b; what is left at the end of an epoch makes a smaller group. Default 1.
    */
   accumulate?: number
-  /** 'epoch': every sample once per epoch in a new order. Default 'epoch'. */
+  /** 'epoch': every sample once per epoch in a new order. Default 'epoch'. A source of batches has its own order. */
   shuffle?: Shuffle
-  /** Measured after each epoch. */
-  validation?: Dataset | undefined
+  /** Measured after each epoch: a data set, or a source of batches that gives the same ones anew. */
+  validation?: Dataset | BatchSource<Batch> | undefined
   callbacks?: readonly Callback[]
   /** Ends the run at the next step boundary; it rejects with code 'aborted' and the model keeps whole steps. */
   signal?: AbortSignal | undefined
@@ -54,6 +62,7 @@ const optionNames = [
   'metrics',
   'epochs',
   'batchSize',
+  'stepsPerEpoch',
   'accumulate',
   'shuffle',
   'validation',
@@ -61,12 +70,6 @@ const optionNames = [
   'signal',
   'device',
 ]
-const chunkSeconds = 0.015
-// Reading the results of a step takes JavaScript some microseconds; more at once would delay the event loop.
-const chunkSteps = 250
-
-type StepProgram = Program<Record<string, never>, StepOutputs>
-
 /** A training run: await it for its history, or iterate over it for its events. */
 export class Fit implements PromiseLike<History>, AsyncIterable<FitEvent> {
   #observed = false
@@ -75,7 +78,12 @@ export class Fit implements PromiseLike<History>, AsyncIterable<FitEvent> {
   #ended = false
 
   /** `run` is given what makes the loop, so that its checks reject the run instead of throwing at the caller. */
-  constructor(model: Model, data: Dataset, options: FitOptions, run: (makeLoop: () => Loop) => Promise<History>) {
+  constructor(
+    model: Model,
+    data: Dataset | BatchSource,
+    options: FitOptions,
+    run: (makeLoop: () => Loop) => Promise<History>,
+  ) {
     const makeLoop = (): Loop => new Loop(model, data, options, (event) => this.#emit(event))
     // Starts after the caller had the chance to iterate.
     this.#done = Promise.resolve().then(() => run(makeLoop))
@@ -146,7 +154,8 @@ export class Fit implements PromiseLike<History>, AsyncIterable<FitEvent> {
 /** One run: checks its options, makes its programs, drives them. */
 export class Loop {
   readonly #model: Model
-  readonly #data: Dataset
+  readonly #data: Dataset | Batches
+  readonly #validation: BatchSource | undefined
   readonly #options: FitOptions
   readonly #measuring: Measuring
   readonly #epochs: number
@@ -154,10 +163,9 @@ export class Loop {
   readonly #accumulate: number
   readonly #emit: (event: FitEvent) => void
   readonly #history: History = { epochs: [], seconds: 0 }
-  #chunk = 1
   #stopReason: string | undefined
 
-  constructor(model: Model, data: Dataset, options: FitOptions, emit: (event: FitEvent) => void) {
+  constructor(model: Model, data: Dataset | BatchSource, options: FitOptions, emit: (event: FitEvent) => void) {
     checkOptions('fit', options, optionNames)
     if (typeof options?.loss !== 'function') throw expected('a loss such as crossEntropy()', 'loss', options?.loss)
     if (typeof options.optimizer?.update !== 'function') {
@@ -171,22 +179,37 @@ export class Loop {
     callbacks.forEach(checkCallback)
     if (options.device !== undefined) checkDevice(model, options.device)
     this.#model = model
-    this.#data = data
     this.#options = options
     this.#measuring = new Measuring(options.loss, metricsOf(options.loss, options.metrics))
     this.#epochs = checkInteger('epochs', options.epochs ?? 1, { min: 0 })
     this.#batchSize = checkInteger('batchSize', options.batchSize ?? 32, { min: 1 })
     this.#accumulate = checkInteger('accumulate', options.accumulate ?? 1, { min: 1 })
     this.#emit = emit
-    model.checkData('training data', data, options.loss)
+    if (isBatchSource(data)) {
+      const wrong = (['batchSize', 'shuffle'] as const).find((name) => options[name] !== undefined)
+      if (wrong) throw expected(`no ${wrong}, since batches come as the source makes them,`, wrong, options[wrong])
+      model.checkLoss('training data', options.loss)
+      const { stepsPerEpoch: limit } = options
+      this.#data = new Batches(data, { what: 'training data', model, epochs: this.#epochs, limit })
+    } else {
+      if (options.stepsPerEpoch !== undefined) {
+        throw expected('no stepsPerEpoch beside a data set', 'stepsPerEpoch', options.stepsPerEpoch)
+      }
+      model.checkData('training data', data, options.loss)
+      this.#data = data
+    }
     if (model.params.length > 0 && model.trainable.length === 0) {
       throw new GradlineError('state', `Every parameter of ${model.name} is frozen; there is nothing to train`, {
         fix: 'Call unfreeze() with the layers to train',
       })
     }
-    if (options.validation) model.checkData('validation data', options.validation, options.loss)
-    if (this.#batchSize > data.length) {
-      throw expected(`at most the ${data.length} samples of ${data.name}`, 'batchSize', this.#batchSize)
+    const { validation } = options
+    if (validation !== undefined && isBatchSource(validation)) {
+      this.#validation = validation
+      // Looked at now, so that a source for one epoch is refused before the first.
+      void new Batches(validation, { what: 'validation data', model, epochs: this.#epochs })
+    } else if (validation) {
+      model.checkData('validation data', validation, options.loss)
     }
   }
 
@@ -194,9 +217,7 @@ export class Loop {
     const { signal, callbacks = [], validation } = this.#options
     const model = this.#model
     const updater = model.updaterOf(this.#options.optimizer)
-    const [main, rest] = [this.#batchSize, this.#data.length % this.#batchSize].map((batch) =>
-      batch === 0 ? undefined : this.#trainProgram(batch, updater),
-    ) as [StepProgram, StepProgram | undefined]
+    const feed = this.#feed(updater)
     const control: RunControl = {
       model,
       updater,
@@ -204,26 +225,26 @@ export class Loop {
         this.#stopReason = reason
       },
     }
-    const onAbort = (): void => {
-      main.stop()
-      rest?.stop()
-    }
+    const onAbort = (): void => feed.stop()
     signal?.addEventListener('abort', onAbort)
     try {
+      this.#throwIfAborted()
+      await feed.open()
+      this.#throwIfAborted()
       await model.initialize()
       // Each run begins an epoch of its own with an order of its own, also after one that was aborted in the middle.
       const { cursor, epoch: last } = readStep(updater.step)
       const begin = { cursor: 0, epoch: cursor === 0 ? last : last + 1, groupSteps: 0, groupRows: 0, pending: 0 }
       writeStep(updater.step, begin, model.device)
-      const start = this.#startEvent(main, rest)
+      const start = this.#startEvent(feed)
       this.#emit(start)
       for (const callback of callbacks) await callback.onStart?.(start, control)
       for (let epoch = 1; epoch <= this.#epochs && !this.#stopReason; epoch++) {
         this.#throwIfAborted()
         const skippedBefore = readStep(updater.step).skipped
-        const { train, seconds } = await this.#epoch(epoch, main, rest, control)
+        const { train, seconds } = await this.#epoch(epoch, feed, control)
         const skipped = readStep(updater.step).skipped - skippedBefore
-        const measured = validation && (await model.evaluate(validation, this.#evaluateOptions()))
+        const measured = validation && (await model.evaluate(validation, this.#evaluateOptions(feed.batchSize)))
         this.#throwIfAborted()
         const event: EpochEvent = {
           kind: 'epoch',
@@ -231,7 +252,7 @@ export class Loop {
           epochs: this.#epochs,
           train,
           validation: measured,
-          samplesPerSecond: this.#data.length / seconds,
+          samplesPerSecond: this.#measuring.samples / seconds,
           seconds,
           skipped,
         }
@@ -248,103 +269,57 @@ export class Loop {
       throw error
     } finally {
       signal?.removeEventListener('abort', onAbort)
-      main.close()
-      rest?.close()
+      await feed.close()
     }
   }
 
-  #trainProgram(batch: number, updater: Updater): StepProgram {
-    const { shuffle = 'epoch' } = this.#options
-    return this.#model.program(
-      `train ${batch}`,
-      () => {
-        const { inputs, labels } = drawBatch(this.#data, batch, shuffle, this.#model.device, updater.step)
-        const prediction = this.#model.apply(inputs, 'train')
-        const outputs = this.#measuring.record(prediction, labels as Tensor)
-        outputs.loss = requireFinite(outputs.loss)
-        const { trainable } = this.#model
-        const group = { size: this.#accumulate, rows: batch, samples: this.#data.length }
-        const options = this.#accumulate === 1 ? {} : { accumulate: group }
-        updater.apply(trainable, grad(outputs.loss, trainable), options)
-        return outputs
-      },
-      updater.step,
-    )
+  #feed(updater: Updater): Feed {
+    const { shuffle = 'epoch', stepsPerEpoch } = this.#options
+    const model = this.#model
+    const { step } = updater
+    const isGrouped = this.#accumulate > 1
+    const record: RecordStep = ({ inputs, labels }, rows, samples) => {
+      const prediction = model.apply(inputs, 'train')
+      const outputs = this.#measuring.record(prediction, labels)
+      outputs.loss = requireFinite(outputs.loss)
+      const { trainable } = model
+      const options = isGrouped ? { accumulate: { size: this.#accumulate, rows, samples } } : {}
+      updater.apply(trainable, grad(outputs.loss, trainable), options)
+      return outputs
+    }
+    if (this.#data instanceof Batches) {
+      return new StreamedFeed(model, this.#data, { step, record, isGrouped, limit: stepsPerEpoch })
+    }
+    return new ResidentFeed(model, this.#data, { batchSize: this.#batchSize, shuffle, step, record })
   }
 
-  async #epoch(
-    epoch: number,
-    main: StepProgram,
-    rest: StepProgram | undefined,
-    control: RunControl,
-  ): Promise<{ train: Measures; seconds: number }> {
+  async #epoch(epoch: number, feed: Feed, control: RunControl): Promise<{ train: Measures; seconds: number }> {
     const measuring = this.#measuring
     measuring.reset(this.#model.device)
-    const steps = Math.floor(this.#data.length / this.#batchSize)
-    const stepsPerEpoch = steps + (rest ? 1 : 0)
     const began = performance.now()
-    const report = (results: Results<StepOutputs>, batch: number, offset: number): void => {
-      measuring.add(results, batch)
+    const report: Report = (results, rows, done) => {
+      this.#throwIfAborted()
+      measuring.add(results, rows)
       const event: ProgressEvent = {
         kind: 'progress',
         epoch,
         epochs: this.#epochs,
-        step: offset + results.steps,
-        stepsPerEpoch,
+        step: done + results.steps,
+        stepsPerEpoch: feed.stepsPerEpoch,
         train: measuring.soFar(),
         samplesPerSecond: (measuring.samples * 1000) / (performance.now() - began),
       }
       this.#emit(event)
       for (const callback of this.#options.callbacks ?? []) callback.onProgress?.(event, control)
     }
-    const run = (program: StepProgram, count: number, batch: number, offset: number): Promise<void> =>
-      this.#steps(
-        program,
-        count,
-        (results, done) => report(results, batch, offset + done),
-        (error, done) => this.#located(error, epoch, offset + done),
-      )
-    await run(main, steps, this.#batchSize, 0)
-    if (rest) await run(rest, 1, this.#data.length % this.#batchSize, steps)
+    await feed.epoch(report, (error, done) => this.#located(error, epoch, done))
+    this.#throwIfAborted()
     return { train: measuring.result(), seconds: (performance.now() - began) / 1000 }
-  }
-
-  // Runs `total` steps in chunks, two of them queued at any time.
-  async #steps(
-    program: StepProgram,
-    total: number,
-    report: (results: Results<StepOutputs>, done: number) => void,
-    located: (error: unknown, done: number) => unknown,
-  ): Promise<void> {
-    const queue: Promise<Results<StepOutputs>>[] = []
-    let queued = 0
-    let done = 0
-    try {
-      while (done < total) {
-        while (queued < total && queue.length < 2) {
-          const steps = Math.min(this.#chunk, total - queued)
-          queue.push(program.runMany(steps, {}, { continues: queued > 0 }))
-          queued += steps
-        }
-        const began = performance.now()
-        const results = await (queue.shift() as Promise<Results<StepOutputs>>).catch((error: unknown) => {
-          throw located(error, done)
-        })
-        this.#throwIfAborted()
-        report(results, done)
-        done += results.steps
-        const seconds = (performance.now() - began) / 1000 / results.steps
-        this.#chunk = Math.max(1, Math.min(chunkSteps, 2 * this.#chunk, Math.round(chunkSeconds / seconds)))
-      }
-    } finally {
-      if (queue.length > 0) program.stop()
-      await Promise.allSettled(queue)
-    }
   }
 
   // Names the step of a failure; of a loss that is not finite also what it means.
   #located(error: unknown, epoch: number, done: number): unknown {
-    if (!(error instanceof GradlineError)) return error
+    if (!(error instanceof GradlineError) || error.code !== 'native') return error
     const { opName, completed = 0 } = (error.cause ?? {}) as NativeFailure
     const step = `step ${done + completed + 1} of epoch ${epoch}`
     if (opName !== 'requireFinite')
@@ -361,29 +336,28 @@ export class Loop {
     )
   }
 
-  #evaluateOptions(): { loss: Loss; metrics: readonly MetricChoice[]; batchSize: number; signal?: AbortSignal } {
+  #evaluateOptions(batchSize: number): {
+    loss: Loss
+    metrics: readonly MetricChoice[]
+    batchSize?: number
+    signal?: AbortSignal
+  } {
     const { loss, metrics = [], signal } = this.#options
-    return { loss, metrics, batchSize: this.#batchSize, ...(signal ? { signal } : {}) }
+    return { loss, metrics, ...(this.#validation ? {} : { batchSize }), ...(signal ? { signal } : {}) }
   }
 
-  #startEvent(main: StepProgram, rest: StepProgram | undefined): StartEvent {
-    // What programs own adds up; variables are shared.
-    const memory: { -readonly [K in keyof ProgramMemory]: number } = { ...main.memory() }
-    const more = rest?.memory()
-    for (const kind of ['grad', 'act', 'input', 'metric', 'workspace'] as const) {
-      memory[kind] += more?.[kind] ?? 0
-      memory.total += more?.[kind] ?? 0
-    }
+  #startEvent(feed: Feed): StartEvent {
+    const { validation } = this.#options
     return {
       kind: 'start',
       device: this.#model.device.describe(),
-      samples: this.#data.length,
-      validationSamples: this.#options.validation?.length ?? 0,
+      samples: feed.samples,
+      validationSamples: validation === undefined ? 0 : this.#validation ? undefined : (validation as Dataset).length,
       parameters: this.#model.parameterCount,
       epochs: this.#epochs,
-      batchSize: this.#batchSize,
-      stepsPerEpoch: Math.ceil(this.#data.length / this.#batchSize),
-      memory,
+      batchSize: feed.batchSize,
+      stepsPerEpoch: feed.stepsPerEpoch,
+      memory: feed.memory(),
     }
   }
 

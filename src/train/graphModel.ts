@@ -1,6 +1,7 @@
 // Models of several inputs and outputs, written as a function of named tensors: their types, and what differs from a list of
 // layers in checks and options. The model itself is the same class, and so are loop and programs.
 
+import type { NamedBatch } from '../data/batch.js'
 import type { Dataset } from '../data/dataset.js'
 import { Joined } from '../data/joined.js'
 import type { DType } from '../dtype.js'
@@ -16,6 +17,7 @@ import type { Measures } from './events.js'
 import type { Fit, FitOptions } from './fit.js'
 import type { MetricChoice } from './metrics.js'
 import type { EvaluateOptions, Model } from './model.js'
+import type { BatchSource } from './source.js'
 
 export type Named = { readonly [name: string]: Tensor }
 
@@ -29,11 +31,11 @@ export interface ModelInput {
 /** Scalar loss or metric of the model's outputs and the batch: every part of the joined data set by its name. */
 export type GraphLoss<Y> = (outputs: Y, batch: Named) => Tensor
 
-export interface GraphFitOptions<Y> extends Omit<FitOptions, 'loss' | 'metrics' | 'validation'> {
+export interface GraphFitOptions<Y> extends Omit<FitOptions, 'loss' | 'metrics' | 'validation' | 'augment'> {
   loss: GraphLoss<Y>
   /** Measured beside the loss, by name. */
   metrics?: { readonly [name: string]: GraphLoss<Y> }
-  validation?: Joined
+  validation?: Joined | BatchSource<NamedBatch>
 }
 
 export interface GraphEvaluateOptions<Y> extends Omit<EvaluateOptions, 'loss' | 'metrics'> {
@@ -54,8 +56,8 @@ export interface GraphModel<X extends Named, Y extends Tensor | Named>
   apply(x: X, mode: Mode): Y
   /** Outputs for samples given by the names of the inputs, or as a joined data set, with their batch axis. */
   predict(samples: Joined | { readonly [K in keyof X]: Samples }, options?: { batchSize?: number }): Promise<Y>
-  fit(data: Joined, options: GraphFitOptions<Y>): Fit
-  evaluate(data: Joined, options: GraphEvaluateOptions<Y>): Promise<Measures>
+  fit(data: Joined | BatchSource<NamedBatch>, options: GraphFitOptions<Y>): Fit
+  evaluate(data: Joined | BatchSource<NamedBatch>, options: GraphEvaluateOptions<Y>): Promise<Measures>
 }
 
 export type GraphFunction = (inputs: Named, scope: Scope) => Tensor | Named

@@ -1,6 +1,7 @@
 // A model: layers with their weights on a device, and the programs made of them. Building it records the layers once
 // without data, so that shapes, names and errors are known before anything is allocated.
 
+import type { Batch } from '../data/batch.js'
 import { Dataset } from '../data/dataset.js'
 import { type Device, type DeviceOptions, device } from '../device.js'
 import { allocate, convert, type DType, type TypedArray } from '../dtype.js'
@@ -20,6 +21,7 @@ import { Tensor, type Variable } from '../tensor.js'
 import { flatten, rebuild } from '../tree.js'
 import { drawBatch } from './batches.js'
 import type { Measures } from './events.js'
+import { measureBatches } from './feeds.js'
 import { Fit, type FitOptions } from './fit.js'
 import {
   checkInputs,
@@ -38,6 +40,7 @@ import {
 } from './graphModel.js'
 import { Measuring, type MetricChoice, metricsOf } from './metrics.js'
 import { batchesOf, type SampleBatch } from './samples.js'
+import { Batches, type BatchSource, isBatchSource } from './source.js'
 import { summarize } from './summary.js'
 
 const modelNumerics = ['fp32', 'fast', 'tf32', 'bf16'] as const
@@ -221,9 +224,14 @@ export class Model {
   }
 
   /** Records a program of this model on its device. */
-  program<O extends Outputs>(name: string, fn: () => O, step?: Variable): Program<Record<string, never>, O> {
+  program<O extends Outputs, I extends InputSpecs = Record<string, never>>(
+    name: string,
+    fn: (inputs: { readonly [K in keyof I]: Tensor }) => O,
+    step?: Variable,
+    inputs: I = {} as I,
+  ): Program<I, O> {
     this.#checkOpen()
-    return record(fn, {} as Record<string, never>, {
+    return record(fn, inputs, {
       name: `${this.name} ${name}`,
       device: this.device,
       numerics: this.numerics,
@@ -258,8 +266,16 @@ export class Model {
     for (const { path, variable } of entries) if (isWeight(path, variable) && allEqual(read(variable))) warnEqual(path)
   }
 
-  /** Trains on a data set; see FitOptions. Gives a run that can be awaited or iterated over. */
-  fit(data: Dataset, options: FitOptions): Fit {
+  /**
+   * Trains on a data set, which becomes memory of the device, or on batches that are made while it trains: anything to
+   * iterate over that gives { x, y } or [x, y], such as a list or an async generator, or a function that gives it anew for each
+   * epoch. See FitOptions. Gives a run that can be awaited or iterated over.
+   *
+   *     await net.fit(async function* () { for (const file of files) yield await decode(file) }, options)
+   *
+   * PyTorch: a loop over a DataLoader; Keras: fit() of a generator or a tf.data.Dataset
+   */
+  fit(data: Dataset | BatchSource<Batch>, options: FitOptions): Fit {
     return new Fit(this, data, this.#fn ? namedOptions(options) : options, async (makeLoop) => {
       this.#checkOpen()
       if (this.#training) {
@@ -276,15 +292,28 @@ export class Model {
     })
   }
 
-  /** Loss and metrics over a whole data set, the last smaller batch included. */
-  async evaluate(data: Dataset, given: EvaluateOptions): Promise<Measures> {
+  /** Loss and metrics over a whole data set, or all batches of a source, the last smaller batch included. */
+  async evaluate(data: Dataset | BatchSource<Batch>, given: EvaluateOptions): Promise<Measures> {
     const options = this.#fn ? namedOptions(given) : given
     checkOptions('evaluate', options, ['loss', 'metrics', 'batchSize', 'signal'])
     if (typeof options?.loss !== 'function') throw expected('a loss such as crossEntropy()', 'loss', options?.loss)
     const { signal } = options
     if (signal !== undefined && !(signal instanceof AbortSignal)) throw expected('an AbortSignal', 'signal', signal)
-    this.checkData('data', data, options.loss)
     const measuring = new Measuring(options.loss, metricsOf(options.loss, options.metrics))
+    if (isBatchSource(data)) {
+      if (options.batchSize !== undefined) {
+        throw expected('no batchSize, since batches come as the source makes them,', 'batchSize', options.batchSize)
+      }
+      this.checkLoss('data', options.loss)
+      const batches = new Batches(data, { what: 'data', model: this, epochs: 1 })
+      await this.initialize()
+      await measureBatches(this, batches, measuring, stepState('evaluate', { seed: this.seed }), signal)
+      if (signal?.aborted) {
+        throw new GradlineError('aborted', 'Evaluation was stopped by its signal', { cause: signal.reason })
+      }
+      return measuring.result()
+    }
+    this.checkData('data', data, options.loss)
     const batch = Math.min(checkInteger('batchSize', options.batchSize ?? 256, { min: 1 }), data.length)
     await this.initialize()
     const step = stepState('evaluate', { seed: this.seed })
@@ -563,18 +592,24 @@ export class Model {
     this.#predictors.clear()
   }
 
+  /** Checks that a loss can be trained on. */
+  checkLoss(what: string, used: Loss): void {
+    if (used.reduction !== 'none') return
+    throw expected("a loss with reduction 'mean' or 'sum'", what, `${used.kind} with reduction 'none'`)
+  }
+
   /** Checks that a data set can be fed to this model and this loss. */
   checkData(what: string, data: Dataset, used: Loss): void {
     if (this.#fn) {
       checkJoined(what, data, this.name, this.inputs)
       return
     }
-    if (!(data instanceof Dataset)) throw expected('a data set made by dataset()', what, data)
+    if (!(data instanceof Dataset)) {
+      throw expected('a data set made by dataset(), or batches to iterate over', what, data)
+    }
     checkPart(what, data, 'x', this.name, this.inputs.x as ModelInput)
     if (!data.labels) throw expected('labels', what, null, { where: data.name })
-    if (used.reduction === 'none') {
-      throw expected("a loss with reduction 'mean' or 'sum'", what, `${used.kind} with reduction 'none'`)
-    }
+    this.checkLoss(what, used)
     if (used.labels && data.labels.data instanceof Int32Array) this.#checkLabels(what, data, data.labels.data, used)
   }
 

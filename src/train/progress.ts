@@ -101,7 +101,7 @@ export function progress(options: ProgressOptions = {}): Callback {
     onEnd({ epochs, seconds, stopped }): void {
       if (stopped) line(`\n  stopped after epoch ${epochs.length}: ${stopped}`)
       if (seconds > 0) {
-        const samples = epochs.length * start.samples
+        const samples = epochs.reduce((sum, event) => sum + Math.round(event.samplesPerSecond * event.seconds), 0)
         const rate = `${formatCount(samples)} samples, ${formatRate(samples / seconds)} samples/s`
         line(`${live ? '\n' : ''}  trained ${formatDuration(seconds)}: ${rate}`)
       }
@@ -123,12 +123,13 @@ const plural = (count: number, noun: string): string => `${formatCount(count)} $
 /** What is known before the first step, by name. */
 export function factsOf(start: StartEvent, inputShape: Shape, outputShape: Shape): Record<string, string> {
   const { memory, parameters, samples, validationSamples } = start
-  const held = validationSamples > 0 ? ` + ${formatCount(validationSamples)} for validation` : ''
+  const held = validationSamples ? ` + ${formatCount(validationSamples)} for validation` : ''
+  const steps = start.stepsPerEpoch === undefined ? 'as many steps as there are' : plural(start.stepsPerEpoch, 'step')
   return {
     device: start.device,
-    data: `${formatCount(samples)} samples for training${held}`,
+    data: samples === undefined ? `batches for training${held}` : `${formatCount(samples)} samples for training${held}`,
     model: `${formatCount(parameters)} parameters, ${showShape(inputShape)} -> ${showShape(outputShape)}`,
-    run: `${plural(start.epochs, 'epoch')} of ${plural(start.stepsPerEpoch, 'step')}, batch ${start.batchSize}`,
+    run: `${plural(start.epochs, 'epoch')} of ${steps}, batch ${start.batchSize}`,
     memory: memoryText(memory),
   }
 }
@@ -169,7 +170,7 @@ export function columnsOf(
   const all = (): Column[] => [
     column('epoch', 2 * String(epochs).length + 1, (event) => `${event.epoch}/${event.epochs}`),
     ...train,
-    ...(validationSamples > 0 ? validation : []),
+    ...(validationSamples === 0 ? [] : validation),
     column('samples/s', 9, (event) => formatRate(event.samplesPerSecond)),
     column('time', 6, (event) => formatDuration(event.seconds)),
   ]
@@ -190,30 +191,40 @@ export const rowOf = (columns: readonly Column[], event: EpochEvent): string =>
 export function liveLine(event: ProgressEvent, start: StartEvent, width: number, paint: Paint = plain): string {
   const { epoch, epochs, step, stepsPerEpoch, train, samplesPerSecond } = event
   const head = `  ${`${epoch}/${epochs}`.padStart(5)}  `
-  const steps = `${String(step).padStart(String(stepsPerEpoch).length)}/${stepsPerEpoch}`
+  const steps =
+    stepsPerEpoch === undefined
+      ? plural(step, 'step')
+      : `${String(step).padStart(String(stepsPerEpoch).length)}/${stepsPerEpoch}`
+  const left = remainingSeconds(event, start)
   const measures = Object.entries(train).map(([name, value]) => `${name} ${formatMeasure(value)}`)
-  const ending = [`${formatRate(samplesPerSecond)}/s`, `ETA ${formatDuration(remainingSeconds(event, start), true)}`]
+  const ending = [
+    `${formatRate(samplesPerSecond)}/s`,
+    ...(left === undefined ? [] : [`ETA ${formatDuration(left, true)}`]),
+  ]
   // In a narrow terminal the measures give way from the last, then the bar; the rest is cut.
-  const bar = width < 60 ? 0 : barWidth
+  const bar = width < 60 || stepsPerEpoch === undefined ? 0 : barWidth
   const tail = (): string => [steps, ...measures, ...ending].join('  ')
   const room = Math.max(0, width - head.length - (bar && bar + 2))
   while (tail().length > room && measures.length > 1) measures.pop()
-  const filled = Math.round((bar * step) / stepsPerEpoch)
+  const filled = stepsPerEpoch === undefined ? 0 : Math.round((bar * step) / stepsPerEpoch)
   const drawing = paint('cyan', '━'.repeat(filled)) + paint('dim', '─'.repeat(bar - filled))
   return `${head}${bar ? `${drawing}  ` : ''}${tail().slice(0, room)}`
 }
 
-/** Seconds of training until the last epoch ends, at the pace of this one. */
+/** Seconds of training until the last epoch ends, at the pace of this one; undefined where only a source knows its size. */
 export function remainingSeconds(
   { epoch, epochs, step, stepsPerEpoch, samplesPerSecond }: ProgressEvent,
-  { samples }: StartEvent,
-): number {
-  return ((epochs - epoch + 1 - step / stepsPerEpoch) * samples) / samplesPerSecond
+  { samples, batchSize }: StartEvent,
+): number | undefined {
+  if (stepsPerEpoch === undefined) return undefined
+  const each = samples ?? stepsPerEpoch * batchSize
+  return ((epochs - epoch + 1 - step / stepsPerEpoch) * each) / samplesPerSecond
 }
 
 /** `epoch=1/20 loss=0.1834 ... seconds=14.3 eta=272`, for logs. */
 export function plainEpoch(event: EpochEvent, { samples }: StartEvent): string {
-  const left = ((event.epochs - event.epoch) * samples) / event.samplesPerSecond
+  const seconds = samples === undefined ? event.seconds : samples / event.samplesPerSecond
+  const left = (event.epochs - event.epoch) * seconds
   return pairs({
     epoch: `${event.epoch}/${event.epochs}`,
     ...plainMeasures('', event.train),
@@ -226,12 +237,14 @@ export function plainEpoch(event: EpochEvent, { samples }: StartEvent): string {
 
 /** The same for a moment within an epoch. */
 export function plainProgress(event: ProgressEvent, start: StartEvent): string {
+  const { stepsPerEpoch } = event
+  const left = remainingSeconds(event, start)
   return pairs({
     epoch: `${event.epoch}/${event.epochs}`,
-    step: `${event.step}/${event.stepsPerEpoch}`,
+    step: stepsPerEpoch === undefined ? `${event.step}` : `${event.step}/${stepsPerEpoch}`,
     ...plainMeasures('', event.train),
     samples_s: plainRate(event.samplesPerSecond),
-    eta: remainingSeconds(event, start).toFixed(0),
+    ...(left === undefined ? {} : { eta: left.toFixed(0) }),
   })
 }
 
