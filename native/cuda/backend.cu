@@ -83,7 +83,8 @@ void tell(ErrorText *error, const std::string &text) {
 void fail(Device &device, const char *what) {
   if (device.failure.empty()) device.failure = device.description + ": " + what;
   (void)cudaGetLastError();
-  if (cudaStreamSynchronize(device.stream.get()) == cudaSuccess) return;
+  const bool isQuiet = !device.uploads.get() || cudaStreamSynchronize(device.uploads.get()) == cudaSuccess;
+  if (cudaStreamSynchronize(device.stream.get()) == cudaSuccess && isQuiet) return;
   device.lost = true;
   device.failure += "; the card is lost to this process, with all memory on it. Start the process anew";
 }
@@ -203,6 +204,27 @@ uint64_t run(void *executable, uint64_t steps, void *results, StopSign sign, Run
   return completed;
 }
 
+void *pin(void *device, size_t bytes) {
+  void *memory = nullptr;
+  const bool done = attempt(of(device), [&] {
+    const cudaError_t error = cudaHostAlloc(&memory, bytes, cudaHostAllocDefault);
+    if (error == cudaSuccess) return;
+    memory = nullptr;
+    (void)cudaGetLastError();
+    if (error != cudaErrorMemoryAllocation) check(error, "allocate pinned memory");
+  });
+  return done ? memory : nullptr;
+}
+
+void unpin(void *device, void *memory) {
+  (void)cudaSetDevice(of(device).index);
+  (void)cudaFreeHost(memory);
+}
+
+void feed(void *executable, const FeedPlace *place, const Feed *feed, RunStatus *status) {
+  attempt(held(executable).device, [&] { held(executable).executable.feed(*place, *feed, status); });
+}
+
 void park(void *) {}
 double peak(void *, double) { return 0; }
 
@@ -233,8 +255,8 @@ int32_t count() {
 }
 
 const Backend table = {
-    kFingerprint, "cuda", open, close, describe, threads, alloc, release, write,   read,  compile,
-    workspace,    bind,   step, run,   park,     peak,    plan,  destroy, failure, count,
+    kFingerprint, "cuda", open, close, describe, threads, alloc,   release, write, read, compile, workspace,
+    bind,         step,   run,  park,  peak,     plan,    destroy, failure, count, pin,  unpin,   feed,
 };
 
 }  // namespace

@@ -135,7 +135,8 @@ void Executable::bind(void *workspace, const void *metrics, size_t metricBytes) 
                                 isWhole_ ? kMostSlotsOfWhole : kMostSlots);
   check(cudaHostAlloc(ring_.out(), std::max<size_t>(slotBytes_ * slots_, 4), cudaHostAllocDefault),
         "allocate pinned memory for metrics");
-  check(cudaHostAlloc(statusCopy_.out(), sizeof(DeviceStatus), cudaHostAllocDefault), "allocate pinned memory");
+  check(cudaHostAlloc(statusCopy_.out(), kInFlight * sizeof(DeviceStatus), cudaHostAllocDefault),
+        "allocate pinned memory");
   const unsigned flags = cudaEventDisableTiming | (devicesOpen > 1 ? cudaEventBlockingSync : 0);
   for (Event &event : reached_) check(cudaEventCreateWithFlags(event.out(), flags), "create an event");
 

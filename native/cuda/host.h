@@ -67,6 +67,7 @@ struct Device {
   std::string description;
   int multiprocessors = 1;
   Stream stream;                 // all work of the device, so that nothing has to wait for anything but on the host
+  Stream uploads;                // but batches on their way to it, ordered with it by events; made when first used
   const GlBlas *blas = nullptr;  // null: products are our own kernels
   void *blasHandle = nullptr;
   bool allByLibrary = false;  // small products too
@@ -113,6 +114,7 @@ class Executable {
   void bind(void *workspace, const void *metrics, size_t metricBytes);
   void step(RunStatus *status, double *seconds);
   uint64_t run(uint64_t steps, void *results, StopSign sign, RunStatus *status);
+  void feed(const FeedPlace &place, const Feed &feed, RunStatus *status);
 
  private:
   struct Range {
@@ -129,6 +131,9 @@ class Executable {
   std::vector<char> remember();
   void recall(const std::vector<char> &content);
   uint64_t stepsPerLaunch(uint64_t left) const;
+  void launch(uint64_t steps);
+  void upload(const FeedPlace &place, const void *batch, uint64_t number);
+  bool hasReached(uint64_t number);
   void begin();
   uint64_t finish(RunStatus *status);
 
@@ -156,10 +161,11 @@ class Executable {
   std::vector<Range> written_;      // what a step may change, sorted and merged
   size_t metricBytes_ = 0, slotBytes_ = 0;
   uint64_t slots_ = 0;
-  PinnedMemory ring_, statusCopy_;
+  PinnedMemory ring_, statusCopy_;     // a copy of DeviceStatus for each launch in flight
   static constexpr int kInFlight = 4;  // launches
   Event reached_[kInFlight];
-  std::vector<Event> marks_;  // between ops, once somebody asked for their times
+  Event uploaded_[kStagings], taken_[kStagings];  // a batch has arrived in its staging; it has left it
+  std::vector<Event> marks_;                      // between ops, once somebody asked for their times
   struct Captured {
     uint64_t steps;
     GraphExec executable;

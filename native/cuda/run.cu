@@ -72,6 +72,12 @@ uint64_t Executable::stepsPerLaunch(uint64_t left) const {
   return 1;
 }
 
+void Executable::launch(uint64_t steps) {
+  if (device_.graph == GraphMode::on || device_.graph == GraphMode::unmerged) launchGraph(steps);
+  if (device_.graph == GraphMode::off) launchAll(launches_, steps);
+  if (device_.graph == GraphMode::check) launchBoth(steps);
+}
+
 uint64_t Executable::run(uint64_t steps, void *results, StopSign sign, RunStatus *status) {
   struct Flight {
     uint64_t end;  // steps launched up to here
@@ -102,9 +108,7 @@ uint64_t Executable::run(uint64_t steps, void *results, StopSign sign, RunStatus
     const uint64_t next = stepsPerLaunch(steps - launched);
     while (flights.size() - landed == kInFlight || launched + next - fetched > slots_) land();
     const double since = now();
-    if (device_.graph == GraphMode::on || device_.graph == GraphMode::unmerged) launchGraph(next);
-    if (device_.graph == GraphMode::off) launchAll(launches_, next);
-    if (device_.graph == GraphMode::check) launchBoth(next);
+    launch(next);
     check(cudaEventRecord(reached_[flights.size() % kInFlight].get(), device_.stream.get()), "record an event");
     launched += next;
     flights.push_back({launched, since});

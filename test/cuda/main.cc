@@ -16,8 +16,8 @@ int main(int count, char **names) {
       {"reduce", testReduce},     {"matmul", testMatmul}, {"conv", testConv},
       {"sums", testSums},         {"pool", testPool},     {"norm", testNorm},
       {"move", testMove},         {"loss", testLoss},     {"update", testUpdate},
-      {"program", testProgram},   {"host", testHost},     {"cublas", testCublas},
-      {"tensor", testTensor},
+      {"program", testProgram},   {"host", testHost},     {"feed", testFeed},
+      {"cublas", testCublas},     {"tensor", testTensor},
   };
   for (const auto &family : families) {
     bool wanted = count < 2;

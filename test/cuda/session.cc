@@ -19,6 +19,7 @@ Session::Session(const Setup &setup) : setup_(setup) {
 
 Session::~Session() {
   if (executable_) backend().destroy(executable_);
+  for (void *slot : slots_) backend().unpin(device_, slot);
   for (void *memory : memory_) backend().release(device_, memory);
   if (device_) backend().close(device_);
 }
@@ -28,14 +29,17 @@ bool Session::load() {
   StepState state = {};
   state.rate = 0.01;
   state.rateFactor = 1;
-  std::vector<float> x(kRows * kIn), w(kWeights);
+  std::vector<float> x(kBatchBytes / 4), w(kWeights);
   for (size_t i = 0; i < x.size(); i++) x[i] = static_cast<float>(normal(1)(i));
   for (size_t i = 0; i < w.size(); i++) w[i] = static_cast<float>(normal(2)(i));
   labels_ = {setup_.label, 1, 2, 3, 0, 1};
   const Tensor step = tensor(&state, sizeof state, DType::u8, {int64_t{sizeof state}});
-  const Tensor input = tensor(x.data(), x.size() * 4, DType::f32, {kRows, kIn});
+  const Tensor input = input_ = tensor(x.data(), kBatchBytes, DType::f32, {kRows, kIn});
   weights_ = tensor(w.data(), w.size() * 4, DType::f32, {kIn, kClasses});
-  label_ = tensor(labels_.data(), labels_.size() * 4, DType::i32, {kRows});
+  label_ = tensor(nullptr, labels_.size() * 4, DType::i32, {kRows});
+  if (failed()) return false;
+  label_.data = input_.as<char>() + kLabelsAt;
+  backend().write(device_, label_.data, labels_.data(), labels_.size() * 4);
   const Tensor m = value({kIn, kClasses}), v = value({kIn, kClasses}), g = value({kIn, kClasses});
   const Tensor logits = value({kRows, kClasses}), losses = value({kRows}), p = value({kRows, kClasses});
   const Tensor share = value({kRows}), dlogits = value({kRows, kClasses}), loss = value({1});
@@ -88,6 +92,64 @@ void Session::run(uint64_t steps) {
     outcome_.completed += now;
     if (failed() || stops) break;
   }
+}
+
+void Session::feed(uint64_t batches, bool sync, bool late) {
+  constexpr size_t kSlots = 3;
+  struct Source {
+    Session &session;
+    uint64_t batches, taken = 0, done = 0;
+    bool late;
+    const void *next() {
+      const uint64_t room = late ? 1 : kSlots;
+      if (taken == batches || taken - done == room) return nullptr;
+      auto *slot = static_cast<char *>(session.slots_[taken % kSlots]);
+      session.fillBatch(slot, taken++);
+      session.outcome_.order += 't';
+      return slot;
+    }
+  } source = {*this, batches, 0, 0, late};
+  outcome_.status = {};
+  if (sync) {
+    std::vector<char> batch(kBatchBytes);
+    for (uint64_t i = 0; i < batches && !failed(); i++) {
+      fillBatch(batch.data(), i);
+      backend().write(device_, input_.data, batch.data(), kBatchBytes);
+      run(1);
+    }
+    return;
+  }
+  while (slots_.size() < kSlots) {
+    void *slot = backend().pin(device_, kBatchBytes);
+    if (!slot) {
+      if (!failed()) outcome_.error = "out of pinned memory";
+      return;
+    }
+    slots_.push_back(slot);
+  }
+  const FeedPlace place = {input_.data, allocate(kStagings * kBatchBytes), kBatchBytes};
+  if (!place.staging) return;
+  const Feed feed = {[](void *context) { return static_cast<Source *>(context)->next(); },
+                     [](void *context, const void *metrics) {
+                       auto &self = *static_cast<Source *>(context);
+                       self.done++;
+                       Outcome &outcome = self.session.outcome_;
+                       outcome.order += 'd';
+                       outcome.completed++;
+                       outcome.losses.push_back(*static_cast<const float *>(metrics));
+                     },
+                     &source};
+  backend().feed(executable_, &place, &feed, &outcome_.status);
+  (void)failed();
+}
+
+// Inputs and labels of a batch, each time others; the label of batch `badBatch` is one that fails.
+void Session::fillBatch(char *to, uint64_t number) const {
+  auto *x = reinterpret_cast<float *>(to);
+  for (size_t i = 0; i < kLabelsAt / 4; i++) x[i] = static_cast<float>(normal(static_cast<int>(3 + number))(i));
+  auto *labels = reinterpret_cast<int32_t *>(to + kLabelsAt);
+  for (int i = 0; i < kRows; i++) labels[i] = (i + static_cast<int>(number)) % kClasses;
+  if (number == setup_.badBatch) labels[0] = 77;
 }
 
 void Session::profile() {
@@ -172,6 +234,7 @@ Outcome play(const Setup &setup) {
   Session session(setup);
   if (session.load()) {
     if (setup.steps > 0) session.run(setup.steps);
+    if (setup.batches > 0) session.feed(setup.batches);
     if (setup.profile) session.profile();
   }
   return session.look();

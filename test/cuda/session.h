@@ -10,6 +10,8 @@ extern "C" const gradline::Backend *gradline_backend();
 namespace gradline::cuda::test {
 
 constexpr int64_t kRows = 6, kIn = 8, kClasses = 4, kWeights = kIn * kClasses;
+// A batch: inputs, then labels.
+constexpr size_t kLabelsAt = kRows * kIn * 4, kBatchBytes = 256;
 
 struct Setup {
   GraphMode graph = GraphMode::on;
@@ -17,7 +19,9 @@ struct Setup {
   int32_t label = 0;        // of the first row
   uint64_t stopAfter = ~0;  // times that the sign of a stop is looked at
   bool profile = false;
-  bool wide = false;  // so large a stage that several blocks share the program
+  bool wide = false;     // so large a stage that several blocks share the program
+  uint64_t batches = 0;  // to be fed
+  uint64_t badBatch = ~0;
   const GlBlas *blas = nullptr;
   bool blasNeeded = false, tune = false;
 };
@@ -30,6 +34,7 @@ struct Outcome {
   RunStatus status = {};
   std::vector<double> seconds;
   std::vector<std::string> plans;
+  std::string order;  // of a feed: t where a batch was taken, d where a step was done
 
   bool operator==(const Outcome &other) const {
     return error == other.error && weights == other.weights && losses == other.losses;
@@ -46,9 +51,13 @@ class Session {
   bool load();
   void setLabel(int32_t label) { backend().write(device_, label_.data, &label, sizeof label); }
   void run(uint64_t steps);
+  // A step for each of so many batches, which come from pinned memory beside the steps; with `sync` each is written in
+  // front of its step instead. `late`: each is there only when the steps before it are done.
+  void feed(uint64_t batches, bool sync = false, bool late = false);
   void profile();
   Outcome &look();
   bool failed();
+  void fillBatch(char *to, uint64_t number) const;
   void *device() { return device_; }
 
  private:
@@ -63,7 +72,8 @@ class Session {
   std::vector<void *> memory_;
   uint64_t end_ = 0;  // of the tensors, had they been placed one behind the other
   std::array<int32_t, kRows> labels_ = {};
-  Tensor weights_ = {}, label_ = {};
+  Tensor weights_ = {}, input_ = {}, label_ = {};
+  std::vector<void *> slots_;
   std::vector<Op> ops_;
   const SegmentRecord segment_ = {0, 0, 0, kWeights, 1, 0.01, 0, 0};
 };

@@ -19,6 +19,7 @@ void testUpdate();
 void testSums();
 void testTensor();
 void testHost();
+void testFeed();
 void testCublas();
 
 }  // namespace gradline::cuda::test

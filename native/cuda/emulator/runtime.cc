@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <cstring>
+#include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -38,24 +40,33 @@ struct HostCall {
 };
 struct Mark {
   cudaEvent_t event;
+  uint64_t number;  // of this record of the event
+};
+struct Wait {
+  cudaEvent_t event;
+  uint64_t number;  // of the record that was the last when the wait was asked for
 };
 struct Replay {
   cudaGraphExec_t executable;
 };
-using Node = std::variant<Launch, Copy, Fill, HostCall, Mark, Replay>;
+using Node = std::variant<Launch, Copy, Fill, HostCall, Mark, Wait, Replay>;
 using Nodes = std::vector<Node>;
 
 }  // namespace
 
 struct CUstream_st {
-  Nodes pending;
+  std::deque<Node> pending;
   bool capturing = false, invalid = false;
+  bool eager = false, deaf = false;
+  bool advancing = false;  // its work is being done, further down on the stack of calls
   std::thread::id capturer;
   Nodes captured;
 };
 struct CUevent_st {
   bool timed;
-  cudaStream_t stream = nullptr;  // where it waits to be reached
+  uint64_t recorded = 0, done = 0;  // how often it was, and the last record that was reached
+  bool asked = false;
+  cudaStream_t stream = nullptr;  // of the last record, until that is reached
   std::chrono::steady_clock::time_point reached;
 };
 struct CUgraph_st {
@@ -134,6 +145,7 @@ bool isHeld(const std::map<void *, size_t> &memory, const void *at, size_t bytes
 bool onCard(const void *at, size_t bytes) { return isHeld(card().device, at, bytes); }
 bool isPinned(const void *at, size_t bytes) { return isHeld(card().pinned, at, bytes); }
 
+void goOn(cudaStream_t stream);
 void perform(const Node &node);
 void performAll(const Nodes &nodes) {
   for (const Node &node : nodes) perform(node);
@@ -158,18 +170,51 @@ void perform(const Node &node) {
   } else if (const auto *mark = std::get_if<Mark>(&node)) {
     if (card().events.count(mark->event) == 0) return report("record of an event that is gone", "", "");
     mark->event->reached = std::chrono::steady_clock::now();
-    mark->event->stream = nullptr;
+    mark->event->done = mark->number;
+    if (mark->number == mark->event->recorded) mark->event->stream = nullptr;
+    for (cudaStream_t stream : card().streams) {
+      if (stream->eager) goOn(stream);
+    }
   } else if (const auto *replay = std::get_if<Replay>(&node)) {
     if (card().executables.count(replay->executable) == 0) return report("launch of a graph that is gone", "", "");
     performAll(replay->executable->nodes);
   }
 }
 
+bool isReached(const Wait &wait) { return card().events.count(wait.event) == 0 || wait.event->done >= wait.number; }
+
+// Does what waits on a stream in order, until `enough`; before a wait for an event of another stream that one goes on.
+void advance(cudaStream_t stream, const std::function<bool()> &enough) {
+  if (stream->advancing) return report("streams that wait for each other", "", "");
+  stream->advancing = true;
+  while (!stream->pending.empty() && !enough()) {
+    const Node node = std::move(stream->pending.front());
+    stream->pending.pop_front();
+    const auto *wait = std::get_if<Wait>(&node);
+    if (!wait) perform(node);
+    if (wait && !isReached(*wait)) advance(wait->event->stream, [&] { return isReached(*wait); });
+  }
+  stream->advancing = false;
+}
+
+// What an eager stream may do without anybody waiting for it.
+void goOn(cudaStream_t stream) {
+  const auto isHeld = [&] {
+    const auto *wait = std::get_if<Wait>(&stream->pending.front());
+    return wait && !isReached(*wait);
+  };
+  if (!stream->advancing) advance(stream, isHeld);
+}
+
+cudaError_t told();
+
 // Everything that waits on a stream happens now.
 cudaError_t drain(cudaStream_t stream) {
-  const Nodes now = std::move(stream->pending);
-  stream->pending.clear();
-  performAll(now);
+  advance(stream, [] { return false; });
+  return told();
+}
+
+cudaError_t told() {
   if (findings().empty()) return cudaSuccess;
   const std::string first = findings().front();
   findings().clear();
@@ -186,8 +231,14 @@ cudaError_t drainAll() {
 
 cudaError_t add(const char *function, cudaStream_t stream, Node node) {
   if (card().streams.count(stream) == 0) return misuse(function, "the stream is gone");
-  (stream->capturing ? stream->captured : stream->pending).push_back(std::move(node));
-  return cudaSuccess;
+  if (stream->capturing) {
+    stream->captured.push_back(std::move(node));
+    return cudaSuccess;
+  }
+  stream->pending.push_back(std::move(node));
+  if (!stream->eager) return cudaSuccess;
+  goOn(stream);
+  return told();
 }
 
 // Objects end whatever the call returns: what a card reports there is often the failure of earlier work.
@@ -259,6 +310,8 @@ const char *cudaGetErrorString(cudaError_t error) {
       return "invalid device ordinal";
     case cudaErrorInvalidResourceHandle:
       return "invalid resource handle";
+    case cudaErrorNotReady:
+      return "device not ready";
     case cudaErrorIllegalAddress:
       return card().finding.c_str();
     case cudaErrorLaunchFailure:
@@ -352,6 +405,8 @@ cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
   CARD_BEGIN(beginOutsideOfCapture);
   card().streams.insert(*stream = new CUstream_st);
+  (*stream)->eager = card().trouble.eager;
+  (*stream)->deaf = card().trouble.deaf;
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
@@ -422,14 +477,38 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   CARD_BEGIN(begin);
   if (card().events.count(event) == 0) return misuse("cudaEventRecord", "the event is gone");
-  if (const cudaError_t error = add("cudaEventRecord", stream, Mark{event})) return error;
-  if (!stream->capturing) event->stream = stream;
-  return cudaSuccess;
+  if (card().streams.count(stream) == 0) return misuse("cudaEventRecord", "the stream is gone");
+  if (stream->capturing) return add("cudaEventRecord", stream, Mark{event, 0});
+  event->recorded++;
+  event->asked = false;
+  event->stream = stream;
+  return add("cudaEventRecord", stream, Mark{event, event->recorded});
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   CARD_BEGIN(beginOutsideOfCapture);
   if (card().events.count(event) == 0) return misuse("cudaEventSynchronize", "the event is gone");
-  return event->stream ? drain(event->stream) : cudaSuccess;
+  const Wait wait = {event, event->recorded};
+  if (event->stream) advance(event->stream, [&] { return isReached(wait); });
+  return told();
+}
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  CARD_BEGIN(beginOutsideOfCapture);
+  if (card().events.count(event) == 0) return misuse("cudaEventQuery", "the event is gone");
+  const Wait wait = {event, event->recorded};
+  if (!event->asked && !isReached(wait)) {
+    event->asked = true;
+    return fail(cudaErrorNotReady);
+  }
+  if (event->stream) advance(event->stream, [&] { return isReached(wait); });
+  return told();
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  CARD_BEGIN(begin);
+  if (card().events.count(event) == 0) return misuse("cudaStreamWaitEvent", "the event is gone");
+  if (card().streams.count(stream) && stream->capturing)
+    return misuse("cudaStreamWaitEvent", "a capture would take the other stream into it");
+  if (card().streams.count(stream) && stream->deaf) return cudaSuccess;
+  return add("cudaStreamWaitEvent", stream, Wait{event, event->recorded});
 }
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to) {
   CARD_BEGIN(begin);

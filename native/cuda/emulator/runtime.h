@@ -1,8 +1,8 @@
 // The part of the CUDA runtime that the host code uses, under its own names, for the emulated card: memory of memory.h,
 // kernels by fibers.h. Work on a stream waits until somebody waits for it, so that host code which reads too early
-// reads nothing. Every call checks what the card would refuse and what it would forgive: handles and ranges that are
-// gone, calls that a capture forbids. It is no copy of a driver: one card, no peers, no managed memory, no default
-// stream.
+// reads nothing, and work of one stream that another needs has happened only if an event orders them. Every call checks
+// what the card would refuse and what it would forgive: handles and ranges that are gone, calls that a capture forbids.
+// It is no copy of a driver: one card, no peers, no managed memory, no default stream.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +15,7 @@ enum cudaError_t : int {  // numbers as in CUDA
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
   cudaErrorInvalidResourceHandle = 400,
+  cudaErrorNotReady = 600,
   cudaErrorIllegalAddress = 700,
   cudaErrorLaunchFailure = 719,
   cudaErrorCooperativeLaunchTooLarge = 720,
@@ -71,6 +72,9 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
+// Reached when it is asked for the second time, so that both answers occur.
+cudaError_t cudaEventQuery(cudaEvent_t event);
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to);
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
@@ -93,6 +97,9 @@ struct Trouble {
   size_t memory = size_t{256} << 20;  // bytes that it has
   uint64_t failAt = 0;                // this call from now on fails, counted from 1; 0: none
   cudaError_t with = cudaErrorLaunchFailure;
+  // Streams made from now on do what they may as early as they can, not as late: the other way in which two streams
+  // that no event orders can meet; or do not wait for events, as if the host had forgotten to ask for it.
+  bool eager = false, deaf = false;
   bool lost = false;  // set by a failure of a kind that no card recovers from
 };
 Trouble &trouble();
