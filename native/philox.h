@@ -27,7 +27,7 @@ GL_INLINE Philox4 philox4x32(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3,
 }
 
 // What a number is for; two uses of one stream and step never share a counter.
-enum class Purpose : uint32_t { dropout = 1, uniform = 2, normal = 3, shuffle = 4, choice = 5 };
+enum class Purpose : uint32_t { dropout = 1, uniform = 2, normal = 3, shuffle = 4, choice = 5, window = 6 };
 
 // Block `block` (elements 4*block .. 4*block+3) of stream `stream` in step `step`.
 GL_INLINE Philox4 randomBlock(uint64_t seed, uint64_t step, uint32_t stream, Purpose purpose, uint64_t block) {

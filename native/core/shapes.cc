@@ -395,6 +395,26 @@ void Rules::check() {
       require(op_.attr[attr::dropout::rate] >= 0 && op_.attr[attr::dropout::rate] < 1, "rate is in [0, 1)");
       integer(attr::dropout::stream, 0, 0xffffffff);
       return;
+    case OpCode::cropFlip: {
+      namespace a = attr::cropFlip;
+      isFloat(in(0));
+      isFloat(out());
+      hasRank(in(0), 4);
+      hasRank(out(), 4);
+      isStep(in(1));
+      flag(a::back);
+      const Tensor &image = op_.attr[a::back] != 0 ? out() : in(0), &window = op_.attr[a::back] != 0 ? in(0) : out();
+      require(image.dims[0] == window.dims[0] && image.dims[3] == window.dims[3], "images and channels stay");
+      for (int axis = 0; axis < 2; axis++) {
+        const int64_t beyond = integer(a::top + axis, 0, kMaxGeometry);
+        require(window.dims[1 + axis] <= image.dims[1 + axis] + 2 * beyond, "the window lies inside");
+        require(image.dims[1 + axis] <= kMaxGeometry, "places fit an i32");
+        const double probability = op_.attr[a::vertical + axis];
+        require(probability >= 0 && probability <= 1, "probabilities are in [0, 1]");
+      }
+      integer(a::stream, 0, 0xffffffff);
+      return;
+    }
     case OpCode::randomUniform:
     case OpCode::randomNormal:
       isStep(in(0));

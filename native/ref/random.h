@@ -61,6 +61,51 @@ void randomNormal(const Op &op) {
   }
 }
 
+// Along an axis element i of a window is element begin + step * i of the image. `place` is 32 random bits.
+struct WindowAxis {
+  int64_t begin, step;
+
+  WindowAxis(int64_t image, int64_t window, int64_t beyond, uint32_t place, bool mirrored) {
+    const uint64_t places = static_cast<uint64_t>(image + 2 * beyond - window + 1);
+    const int64_t first = static_cast<int64_t>((place * places) >> 32) - beyond;  // Lemire 2019, without the rejection
+    begin = mirrored ? first + window - 1 : first;
+    step = mirrored ? -1 : 1;
+  }
+  int64_t ofImage(int64_t i) const { return begin + step * i; }
+  int64_t ofWindow(int64_t i) const { return step * (i - begin); }
+};
+
+// x [n, h, w, c], step -> y [n, h', w', c]: the window of each image, mirrored or not, and `fill` beyond the image.
+// Back: the gradient of the window at the place of each pixel, 0 outside of it. One block of four numbers for each
+// image.
+template <class T>
+void cropFlip(const Op &op) {
+  namespace a = attr::cropFlip;
+  const Tensor &x = op.in[0], &y = op.out[0];
+  const bool back = op.attr[a::back] != 0;
+  const Tensor &image = back ? y : x, &window = back ? x : y;
+  const StepState &step = *op.in[1].as<StepState>();
+  const T fill = back ? T(0) : static_cast<T>(op.attr[a::fill]);
+  T *to = y.as<T>();
+  for (int64_t n = 0; n < y.dims[0]; n++) {
+    const Philox4 bits = randomBlock(step.seed, step.step, static_cast<uint32_t>(op.attr[a::stream]), Purpose::window,
+                                     static_cast<uint64_t>(n));
+    const WindowAxis rows(image.dims[1], window.dims[1], op.iattr(a::top), bits.v[0],
+                          bits.v[2] >> 8 < dropThreshold(op.attr[a::vertical]));
+    const WindowAxis columns(image.dims[2], window.dims[2], op.iattr(a::left), bits.v[1],
+                             bits.v[3] >> 8 < dropThreshold(op.attr[a::horizontal]));
+    for (int64_t i = 0; i < y.dims[1]; i++) {
+      for (int64_t j = 0; j < y.dims[2]; j++) {
+        const int64_t row = back ? rows.ofWindow(i) : rows.ofImage(i);
+        const int64_t column = back ? columns.ofWindow(j) : columns.ofImage(j);
+        const bool inside = row >= 0 && row < x.dims[1] && column >= 0 && column < x.dims[2];
+        const T *from = inside ? x.as<T>() + ((n * x.dims[1] + row) * x.dims[2] + column) * x.dims[3] : nullptr;
+        for (int64_t k = 0; k < y.dims[3]; k++) *to++ = inside ? from[k] : fill;
+      }
+    }
+  }
+}
+
 // step -> rows i32 [batch], each in [0, samples). Position first + i of the epoch wraps, so that a batch that does not
 // divide samples still names rows that exist.
 template <class T>

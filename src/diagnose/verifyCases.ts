@@ -265,6 +265,9 @@ add('oneHot', [[[37], 29]], (x) => ops.oneHot(at(x, 0), 29), { gradient: false }
 add('requireFinite', [[flat, 'normal']], (x) => ops.requireFinite(at(x, 0)))
 
 add('dropout', [[flat, 'normal']], (x) => ops.dropout(at(x, 0), 0.3))
+add('cropFlip', [[[3, 6, 7, 2], 'normal']], (x) =>
+  ops.cropFlip(at(x, 0), { size: [5, 6], padding: [1, 2], vertical: 0.5, horizontal: 0.5 }),
+)
 add('randomUniform', [[flat, 'normal']], (x) => ops.add(at(x, 0), ops.randomUniform(flat, -1, 2)))
 add('randomNormal', [[flat, 'normal']], (x) => ops.add(at(x, 0), ops.randomNormal(flat, 1, 2)), { K: 4 })
 add('sampleRows', [[[8], 'normal']], () => ops.sampleRows(16, 100), { gradient: false })
@@ -322,6 +325,8 @@ export const layerCases: readonly LayerCase[] = [
   { name: 'localResponseNorm', layer: layers.localResponseNorm(4, { alpha: 2 }), input: picture },
   { name: 'embedding', layer: layers.embedding(9, 5), input: [3], indices: 9 },
   { name: 'dropout', layer: layers.dropout(0.4), input: [33] },
+  { name: 'randomFlip', layer: layers.randomFlip({ vertical: true }), input: picture },
+  { name: 'randomCrop', layer: layers.randomCrop({ padding: 2 }), input: picture },
   { name: 'spatialDropout2d', layer: layers.spatialDropout2d(0.4), input: picture },
   { name: 'alphaDropout', layer: layers.alphaDropout(0.3), input: [33] },
   { name: 'gaussianNoise', layer: layers.gaussianNoise(0.5), input: [33] },

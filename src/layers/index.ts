@@ -39,6 +39,7 @@ export { type LocalResponseNormOptions, localResponseNorm } from './localRespons
 export { type MaxoutOptions, maxout } from './maxout.js'
 export { avgPool2d, globalAvgPool2d, maxPool2d } from './pooling.js'
 export { type PreluOptions, prelu } from './prelu.js'
+export { type RandomCropOptions, type RandomFlipOptions, randomCrop, randomFlip } from './randomImages.js'
 export { reshape } from './reshape.js'
 export { type ResidualOptions, residual } from './residual.js'
 export { type RmsNormOptions, rmsNorm } from './rmsNorm.js'

@@ -1,9 +1,9 @@
-// Random numbers inside a step: dropout, uniform and normal tensors, and the choice of the step's rows. Every number is a
+// Random numbers inside a step: dropout, windows of images, uniform and normal tensors, and the choice of the step's rows. Every number is a
 // function of (seed, step, stream, position), so it is the same on every device, and a mask is never stored.
 
 import { checkFinite, checkInteger, checkOneOf, checkOptions } from '../errors.js'
 import { apply1, currentGraph } from '../graph.js'
-import { checkFloat, checkStep, checkTensors, defineOp, type Op } from '../op.js'
+import { checkFloat, checkStep, checkTensors, defineOp, expectTensor, type Op } from '../op.js'
 import { checkShape, type Shape } from '../shape.js'
 import type { Tensor, Variable } from '../tensor.js'
 
@@ -41,6 +41,74 @@ export function dropout(x: Tensor, rate = 0.5, options: RandomOptions = {}): Ten
   checkFinite('rate of dropout', rate, { min: 0, below: 1 })
   const { step, stream } = source('dropout', options)
   return rate === 0 ? x : apply1(dropoutOp, [x, step], { rate, stream })
+}
+
+export interface CropFlipOptions extends RandomOptions {
+  /** [h, w] of the window. Default: that of the images. */
+  size?: readonly [h: number, w: number]
+  /** Rows and columns that a window may reach beyond the image, on either side. Default [0, 0]. */
+  padding?: readonly [vertical: number, horizontal: number]
+  /** Probabilities of turning a window upside down, and of mirroring it. Default 0. */
+  vertical?: number
+  horizontal?: number
+  /** What lies beyond the image. Default 0. */
+  fill?: number
+}
+
+const cropFlipOp: Op = defineOp({
+  name: 'cropFlip',
+  attrs: ['top', 'left', 'vertical', 'horizontal', 'fill', 'stream', 'back'],
+  shape: ([x, step], _, asked) => {
+    checkFloat('cropFlip', x as Tensor)
+    checkStep('cropFlip', step as Tensor)
+    return [{ shape: asked, dtype: 'float32' }]
+  },
+  // A pixel comes from one place at most, so the gradient goes back there by the same draws.
+  backward: ([g], { inputs: [x, step], attrs }) => [
+    apply1(
+      cropFlipOp,
+      [g as Tensor, step as Tensor],
+      { ...attrs, back: 1 - (attrs.back as number) },
+      (x as Tensor).shape,
+    ),
+    undefined,
+  ],
+})
+
+/**
+ * Of each image [h, w, c] of x [n, h, w, c] a window of its own at a random place, upside down or mirrored by chance: exact
+ * copies of pixels, the same on every device.
+ */
+export function cropFlip(x: Tensor, options: CropFlipOptions = {}): Tensor {
+  const {
+    size,
+    padding = [0, 0],
+    vertical = 0,
+    horizontal = 0,
+    fill = 0,
+    ...random
+  } = checkOptions('cropFlip', options, [
+    'size',
+    'padding',
+    'vertical',
+    'horizontal',
+    'fill',
+    'step',
+    'stream',
+  ]) as CropFlipOptions
+  checkTensors('cropFlip', x)
+  if (x.rank !== 4) throw expectTensor('images [n, h, w, c]', 'cropFlip', x)
+  const [n, h, w, c] = x.shape as [number, number, number, number]
+  const [top, left] = padding.map((beyond) => checkInteger('padding of cropFlip', beyond, { min: 0, max: 2 ** 20 }))
+  const most = [h + 2 * (top as number), w + 2 * (left as number)]
+  const window = (size ?? [h, w]).map((side, i) =>
+    checkInteger('size of cropFlip', side, { min: 1, max: most[i] as number }),
+  )
+  checkFinite('vertical of cropFlip', vertical, { min: 0, max: 1 })
+  checkFinite('horizontal of cropFlip', horizontal, { min: 0, max: 1 })
+  const { step, stream } = source('cropFlip', random)
+  const attrs = { top, left, vertical, horizontal, fill: checkFinite('fill of cropFlip', fill), stream, back: 0 }
+  return apply1(cropFlipOp, [x, step], attrs as Record<string, number>, [n, ...window, c] as Shape)
 }
 
 function generator(name: string, attrs: string[]): Op {

@@ -12,6 +12,7 @@ import type { NativeFailure } from '../native.js'
 import { requireFinite } from '../ops/loss.js'
 import type { Shuffle } from '../ops/random.js'
 import type { Optimizer, Updater } from '../optimizers/optimizer.js'
+import { type Augment, augmented } from './augment.js'
 import { type Callback, checkCallback, type RunControl } from './callbacks.js'
 import type { EpochEvent, FitEvent, History, Measures, ProgressEvent, StartEvent } from './events.js'
 import { type Feed, type RecordStep, type Report, ResidentFeed, StreamedFeed } from './feeds.js'
@@ -44,6 +45,12 @@ export interface FitOptions {
   accumulate?: number
   /** 'epoch': every sample once per epoch in a new order. Default 'epoch'. A source of batches has its own order. */
   shuffle?: Shuffle
+  /**
+   * What happens to the inputs of each batch before the model sees them, in training only and inside the step, on the device:
+   * a function (x, scope) => y like a layer, or a list of layers without parameters, such as
+   * [randomCrop({ padding: 4 }), randomFlip()]. Random numbers follow from the seed of the model, as those of dropout.
+   */
+  augment?: Augment | undefined
   /** Measured after each epoch: a data set, or a source of batches that gives the same ones anew. */
   validation?: Dataset | BatchSource<Batch> | undefined
   callbacks?: readonly Callback[]
@@ -65,6 +72,7 @@ const optionNames = [
   'stepsPerEpoch',
   'accumulate',
   'shuffle',
+  'augment',
   'validation',
   'callbacks',
   'signal',
@@ -177,6 +185,14 @@ export class Loop {
       throw expected('a list of callbacks such as earlyStopping()', 'callbacks', callbacks)
     }
     callbacks.forEach(checkCallback)
+    const { augment } = options
+    if (augment !== undefined && typeof augment !== 'function' && (!Array.isArray(augment) || !model.isLayered)) {
+      throw expected(
+        `a function${model.isLayered ? ' (x, scope) => y or a list of layers' : ' of tensors by name'}`,
+        'augment',
+        augment,
+      )
+    }
     if (options.device !== undefined) checkDevice(model, options.device)
     this.#model = model
     this.#options = options
@@ -274,13 +290,15 @@ export class Loop {
   }
 
   #feed(updater: Updater): Feed {
-    const { shuffle = 'epoch', stepsPerEpoch } = this.#options
+    const { shuffle = 'epoch', stepsPerEpoch, augment } = this.#options
     const model = this.#model
     const { step } = updater
     const isGrouped = this.#accumulate > 1
     const record: RecordStep = ({ inputs, labels }, rows, samples) => {
-      const prediction = model.apply(inputs, 'train')
-      const outputs = this.#measuring.record(prediction, labels)
+      const seen = augment === undefined ? inputs : augmented(augment, inputs)
+      const prediction = model.apply(seen, 'train')
+      // A model of named inputs is measured on the parts that it saw.
+      const outputs = this.#measuring.record(prediction, model.isLayered ? labels : seen)
       outputs.loss = requireFinite(outputs.loss)
       const { trainable } = model
       const options = isGrouped ? { accumulate: { size: this.#accumulate, rows, samples } } : {}

@@ -13,6 +13,7 @@ import { mean } from '../ops/reduce.js'
 import type { InputSpec } from '../program.js'
 import { checkShape, type Shape, sameShape, showShape } from '../shape.js'
 import { Tensor } from '../tensor.js'
+import type { NamedAugment } from './augment.js'
 import type { Measures } from './events.js'
 import type { Fit, FitOptions } from './fit.js'
 import type { MetricChoice } from './metrics.js'
@@ -36,6 +37,8 @@ export interface GraphFitOptions<Y> extends Omit<FitOptions, 'loss' | 'metrics' 
   /** Measured beside the loss, by name. */
   metrics?: { readonly [name: string]: GraphLoss<Y> }
   validation?: Joined | BatchSource<NamedBatch>
+  /** Changes parts of the batch before model and loss see them, in training only; gives those that it changes, by name. */
+  augment?: NamedAugment
 }
 
 export interface GraphEvaluateOptions<Y> extends Omit<EvaluateOptions, 'loss' | 'metrics'> {

@@ -25,6 +25,8 @@ import {
   maxout,
   model,
   ops,
+  randomCrop,
+  randomFlip,
   record,
   relu,
   reshape,
@@ -160,6 +162,8 @@ const rows: Row[] = [
   { name: 'localResponseNorm', layer: localResponseNorm(4, { alpha: 2 }), x: image },
   { name: 'embedding', layer: embedding(9, 5), x: indices([4, 3], 9) },
   { name: 'dropout', layer: dropout(0.4), x: normal([5, 33]) },
+  { name: 'randomFlip', layer: randomFlip({ vertical: true }), x: image },
+  { name: 'randomCrop', layer: randomCrop({ padding: 1 }), x: image },
   { name: 'spatialDropout2d', layer: spatialDropout2d(0.4), x: image },
   { name: 'alphaDropout', layer: alphaDropout(0.3), x: normal([5, 33]) },
   { name: 'gaussianNoise', layer: gaussianNoise(0.5), x: normal([5, 33]) },
@@ -323,6 +327,8 @@ describe('noise', () => {
     ['spatialDropout2d', spatialDropout2d(0.5)],
     ['alphaDropout', alphaDropout(0.5)],
     ['gaussianNoise', gaussianNoise(1)],
+    ['randomFlip', randomFlip()],
+    ['randomCrop', randomCrop({ padding: 2 })],
   ])('of %s is absent in prediction', (_, layer) => {
     const x = random([2, 3, 4, 5])
     expect(list(apply(layer, x))).toEqual(list(x))

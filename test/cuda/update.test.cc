@@ -200,6 +200,21 @@ void randoms() {
           .inPlace(0)
           .check(kExact);
     }
+    for (const int back : {0, 1}) {
+      const int64_t h = 5 + n % 3;
+      Case("cropFlip", OpCode::cropFlip)
+          .attr(0, 2)
+          .attr(1, 1)
+          .attr(2, 0.5)
+          .attr(3, n % 2)
+          .attr(4, -3)
+          .attr(5, 9)
+          .attr(6, back)
+          .in({5, back ? 4 : h, 7, 3}, normal(1))
+          .step(state())
+          .out({5, back ? h : 4, 7, 3})
+          .check(kExact);
+    }
     Case("randomUniform", OpCode::randomUniform)
         .attr(0, -1)
         .attr(1, 2.5)

@@ -1498,6 +1498,70 @@ const random: Case[] = randomShapes.flatMap((shape) => {
   ]
 })
 
+// [n, h, w, c], window, padding, chances of turning upside down and mirroring
+const windows: [Shape, [number, number], [number, number], [number, number]][] = [
+  [
+    [1, 1, 1, 1],
+    [1, 1],
+    [0, 0],
+    [0, 1],
+  ],
+  [
+    [6, 5, 7, 3],
+    [5, 7],
+    [2, 1],
+    [0.5, 0.5],
+  ],
+  [
+    [9, 28, 28, 1],
+    [28, 28],
+    [3, 3],
+    [0, 0.25],
+  ],
+  [
+    [4, 9, 8, 5],
+    [4, 3],
+    [0, 0],
+    [1, 0],
+  ],
+  [
+    [3, 4, 4, 2],
+    [6, 7],
+    [1, 2],
+    [0.5, 1],
+  ],
+]
+const cropped: Case[] = windows.map(([shape, size, padding, [vertical, horizontal]]) => {
+  const [n, h, w, c] = shape as [number, number, number, number]
+  return row({
+    op: 'cropFlip',
+    name: `${label(shape)} to ${size} beyond by ${padding}`,
+    inputs: [normal(shape), step(seeded)],
+    build: ([x, state]) =>
+      ops.cropFlip(x!, { size, padding, vertical, horizontal, fill: 0.5, step: state!, stream: 9 }),
+    oracle: (x) => {
+      // Four numbers an image: where the window begins, and whether it is turned.
+      const bits = randomBits(seeded, 9, 'window', 4 * n)
+      const first = (image: number, axis: number, length: number): number =>
+        Math.floor((bits[4 * image + axis]! * (length + 2 * padding[axis]! - size[axis]! + 1)) / 2 ** 32) -
+        padding[axis]!
+      return table([n, ...size, c], (_, i) => {
+        const [k, j, r, image] = [
+          i % c,
+          Math.floor(i / c) % size[1],
+          Math.floor(i / c / size[1]) % size[0],
+          Math.floor(i / c / size[1] / size[0]),
+        ]
+        const upside = fraction(bits[4 * image + 2]!) < vertical
+        const mirrored = fraction(bits[4 * image + 3]!) < horizontal
+        const y = first(image, 0, h) + (upside ? size[0] - 1 - r : r)
+        const left = first(image, 1, w) + (mirrored ? size[1] - 1 - j : j)
+        return y < 0 || y >= h || left < 0 || left >= w ? 0.5 : x.data[((image * h + y) * w + left) * c + k]!
+      })
+    },
+  })
+})
+
 const sampled: Case[] = (['none', 'epoch', 'replacement'] as const).flatMap((shuffle, code) =>
   (
     [
@@ -1557,6 +1621,7 @@ export const cases: readonly Case[] = [
   ...losses,
   ...hot,
   ...random,
+  ...cropped,
   ...sampled,
   ...stepNumbers,
 ]

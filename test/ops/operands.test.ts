@@ -43,6 +43,7 @@ const calls: Record<string, readonly unknown[]> = {
   convTranspose2d: [image, filter, { stride: 1 }],
   countGroup: [step, { size: 2, rows: 1, samples: 0 }],
   div: pair,
+  cropFlip: [image, { step, stream: 0 }],
   dropout: [x, 0, { step, stream: 0 }],
   elu: one,
   equal: pair,

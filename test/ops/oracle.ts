@@ -332,7 +332,7 @@ export function philox(counter: readonly number[], key: readonly number[]): numb
   return [c0, c1, c2, c3]
 }
 
-export const purposes = { dropout: 1, uniform: 2, normal: 3, shuffle: 4, choice: 5 }
+export const purposes = { dropout: 1, uniform: 2, normal: 3, shuffle: 4, choice: 5, window: 6 }
 
 /** The 32 random bits of each of the first `count` elements of a stream in a step. */
 export function randomBits(

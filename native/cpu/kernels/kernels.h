@@ -44,6 +44,7 @@ bool planSoftmaxCrossEntropy(const Op &, KernelPlan &);
 bool planSoftmaxCrossEntropyGrad(const Op &, KernelPlan &);
 // random.cc
 bool planDropout(const Op &, KernelPlan &);
+bool planCropFlip(const Op &, KernelPlan &);
 bool planRandomUniform(const Op &, KernelPlan &);
 bool planRandomNormal(const Op &, KernelPlan &);
 bool planSampleRows(const Op &, KernelPlan &);

@@ -95,6 +95,8 @@ constexpr PlanFn planOf(OpCode code) {
       return planSoftmaxCrossEntropyGrad;
     case OpCode::dropout:
       return planDropout;
+    case OpCode::cropFlip:
+      return planCropFlip;
     case OpCode::randomUniform:
       return planRandomUniform;
     case OpCode::randomNormal:

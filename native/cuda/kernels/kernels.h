@@ -49,6 +49,7 @@ bool planOneHot(const Op &, Launches &);
 bool planRequireFinite(const Op &, Launches &);
 // random.cu
 bool planDropout(const Op &, Launches &);
+bool planCropFlip(const Op &, Launches &);
 bool planRandomUniform(const Op &, Launches &);
 bool planRandomNormal(const Op &, Launches &);
 bool planSampleRows(const Op &, Launches &);

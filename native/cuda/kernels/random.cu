@@ -24,6 +24,29 @@ bool planDropout(const Op &op, Launches &launches) {
   return true;
 }
 
+bool planCropFlip(const Op &op, Launches &launches) {
+  namespace a = attr::cropFlip;
+  if (!isCountable(op) || !isF32(op.out[0])) return false;
+  if (op.out[0].size == 0) return true;
+  const Tensor &x = op.in[0], &y = op.out[0];
+  const bool back = op.attr[a::back] != 0;
+  CropFlip kernel = {};
+  kernel.x = global<const float>(x);
+  kernel.step = global<const StepState>(op.in[1]);
+  kernel.y = global<float>(y);
+  kernel.n = static_cast<int>(y.size);
+  kernel.channels = static_cast<int>(y.dims[3]);
+  kernel.rows = {static_cast<int>(x.dims[1]), static_cast<int>(y.dims[1]), static_cast<int>(op.iattr(a::top))};
+  kernel.columns = {static_cast<int>(x.dims[2]), static_cast<int>(y.dims[2]), static_cast<int>(op.iattr(a::left))};
+  kernel.stream = static_cast<uint32_t>(op.attr[a::stream]);
+  kernel.vertical = dropThreshold(op.attr[a::vertical]);
+  kernel.horizontal = dropThreshold(op.attr[a::horizontal]);
+  kernel.fill = back ? 0.0f : static_cast<float>(op.attr[a::fill]);
+  kernel.back = back;
+  launch(launches, kernel, {ceilDiv(y.size, kBlock)});
+  return true;
+}
+
 bool planRandomUniform(const Op &op, Launches &launches) {
   if (!isCountable(op) || !isF32(op.out[0])) return false;
   if (op.out[0].size == 0) return true;

@@ -38,6 +38,47 @@ struct Dropout {
   }
 };
 
+// x [images, h, w, channels], step -> y [images, h', w', channels]: a thread for each element of y draws the four
+// numbers of its image again, which is cheaper than handing them over.
+struct CropFlip {
+  static constexpr int kThreads = kBlock;
+  struct Axis {
+    int from, to, beyond;  // elements of x and of y along it
+
+    // Where element i of y comes from.
+    GPU_DEVICE int source(int i, uint32_t place, bool mirrored, bool back) const {
+      const int image = back ? to : from, window = back ? from : to;
+      const uint64_t places = static_cast<uint64_t>(image + 2 * beyond - window + 1);
+      const int first = static_cast<int>((place * places) >> 32) - beyond;
+      if (mirrored) return first + window - 1 - i;  // its own inverse
+      return back ? i - first : i + first;
+    }
+  };
+  Global<const float> x;
+  Global<const StepState> step;
+  Global<float> y;
+  int n, channels;
+  Axis rows, columns;
+  uint32_t stream, vertical, horizontal;
+  float fill;
+  bool back;
+
+  GPU_DEVICE void run() const {
+    const int i = block() * kThreads + thread();
+    if (i >= n) return;
+    const int channel = i % channels, pixel = i / channels;
+    const int column = pixel % columns.to, row = pixel / columns.to % rows.to, image = pixel / columns.to / rows.to;
+    const StepState state = step[0];
+    const Philox4 bits = randomBlock(state.seed, state.step, stream, Purpose::window, static_cast<uint64_t>(image));
+    const int r = rows.source(row, bits.v[0], bits.v[2] >> 8 < vertical, back);
+    const int c = columns.source(column, bits.v[1], bits.v[3] >> 8 < horizontal, back);
+    const bool inside = r >= 0 && r < rows.from && c >= 0 && c < columns.from;
+    float value = fill;
+    if (inside) value = x[((image * rows.from + r) * columns.from + c) * channels + channel];
+    y[i] = value;
+  }
+};
+
 // step -> y [n] in [low, high): what rounds up to high is taken back to `below`.
 struct RandomUniform {
   static constexpr int kThreads = kBlock;

@@ -62,8 +62,8 @@ using Kernels =
          Joined<OpCode::minimum>, Joined<OpCode::weightedSum>, Joined<OpCode::greater>, Joined<OpCode::equal>,
          Broadcasting<Choose>, Broadcasting<Combine<OpCode::equal, int32_t>>,  //
          Fill<float>, Fill<int32_t>, Fill<uint32_t>, Strided<uint32_t>, SwapAxes<uint32_t>, Convert<float, float>,
-         Convert<int32_t, float>, Convert<uint8_t, float>, GatherGrad,  //
-         Softmax, SoftmaxGrad, Dropout, RandomUniform, RandomNormal,    //
+         Convert<int32_t, float>, Convert<uint8_t, float>, GatherGrad,          //
+         Softmax, SoftmaxGrad, Dropout, CropFlip, RandomUniform, RandomNormal,  //
          BatchNorm, ChunkStatistics, MergeStatistics, Normalize, BatchNormGrad, ChunkGradients, MergeGradients,
          InputGradient,                                                                       //
          MaxPool2d, MaxPool2dGrad, AvgPool2d, AvgPool2dGrad,                                  //

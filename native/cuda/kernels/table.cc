@@ -96,6 +96,8 @@ PlanFn plannerOf(OpCode code) {
       return planRequireFinite;
     case OpCode::dropout:
       return planDropout;
+    case OpCode::cropFlip:
+      return planCropFlip;
     case OpCode::randomUniform:
       return planRandomUniform;
     case OpCode::randomNormal:
