@@ -145,20 +145,17 @@ async function timings(gl, open, small) {
   results['copy 256 MB'] = { ...copy, bytesPerSecond: (8 * count) / copy.best }
 
   for (const n of small ? [32] : [512, 2048, 8192]) {
-    const [a, b, c] = ['a', 'b', 'c'].map((name) => gl.variable([n, n], { name, value: 1 }))
-    for (const numerics of Object.keys(roundings))
-      for (const [by, options] of [
-        ['', {}],
-        [' by own kernels', { blas: false }],
-      ]) {
-        const program = gl.record(
-          () => gl.assign(c, gl.ops.matmul(a, b)),
-          {},
-          { device: open(true, options), numerics },
-        )
-        const product = await timed(program, few)
+    for (const [by, options] of [
+      ['', {}],
+      [' by own kernels', { blas: false }],
+    ]) {
+      const [a, b, c] = ['a', 'b', 'c'].map((name) => gl.variable([n, n], { name, value: 1 })) // they live on one device
+      for (const numerics of Object.keys(roundings)) {
+        const step = () => gl.assign(c, gl.ops.matmul(a, b))
+        const product = await timed(gl.record(step, {}, { device: open(true, options), numerics }), few)
         results[`matmul ${n} ${numerics}${by}`] = { ...product, flopsPerSecond: (2 * n ** 3) / product.best }
       }
+    }
   }
   const [images, side, channels] = small ? [1, 6, 4] : [64, 32, 128]
   const image = gl.variable([images, side, side, channels], { name: 'image', value: 1 })
