@@ -108,7 +108,7 @@ function checkFile(path, file, target, packed, report) {
   const provenance = JSON.parse(readFileSync(join(dirname(path), 'provenance.json'), 'utf8'))
   if (provenance.files[file].sha256 !== sha256(path)) report(`provenance.json is of another ${file}`)
   if (provenance.version !== packed.version) report(`provenance.json is of version ${provenance.version}`)
-  return `, needs ${needed.join(' ')}${glibc ? `, glibc ${glibc}` : ''}${oldest ? `, macOS ${oldest}` : ''}, ${fromNode.length} functions of Node-API`
+  return `, needs ${needed.join(' ')}${glibc ? `, glibc ${glibc}` : ''}${oldest ? `, macOS ${oldest}` : ''}${fromNode.length > 0 ? `, ${fromNode.length} functions of Node-API` : ''}`
 }
 
 /** A program of a user, compiled under each way TypeScript can look for the types. */
