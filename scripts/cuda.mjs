@@ -2,7 +2,8 @@
 // emulated card against the oracle and the host code with every call failing once, under the address sanitizer; then whole
 // programs on the emulated card; then, where there is an nvcc, every kernel compiled for the architectures of a release: no
 // warning, no spill, tensor-core instructions where they belong, and registers and shared memory as committed in
-// native/cuda/resources.json (`--update` writes it anew). `--emulate`, `--programs` and `--compile` run one of the three, `--coverage` counts the lines of the host code.
+// native/cuda/resources.json (`--update` writes it anew). `--emulate`, `--threads`, `--programs` and `--compile` run one part,
+// `--coverage` counts the lines of the host code.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -28,6 +29,12 @@ function emulate(families) {
   run(join(root, 'build-cuda/cuda_test'), families)
 }
 
+/** Lanes of one card, a thread each, under the thread sanitizer. */
+function threads() {
+  buildForEmulator('cuda_test', 'build-cuda-threads', ['-DGRADLINE_THREADS=ON'])
+  run(join(root, 'build-cuda-threads/cuda_test'), ['lanes'])
+}
+
 /** Whole programs: those of the table of cases against ref, one by one, then what test/cuda/*.ts asks. */
 function programs() {
   setup()
@@ -44,7 +51,7 @@ function coverage() {
   if (!which('gcovr')) throw new Failure('gcovr is not installed')
   buildForEmulator('cuda_test', into, ['-DGRADLINE_COVERAGE=ON', '-DGRADLINE_SANITIZE=OFF'])
   for (const file of filesBelow(into, '.gcda')) rmSync(join(root, file))
-  run(join(root, into, 'cuda_test'), ['host', 'cublas'])
+  run(join(root, into, 'cuda_test'), ['host', 'lanes', 'cublas'])
   run('gcovr', ['--root', '.', '--filter', 'native/cuda/[^/]+$', '--fail-under-line', '90', into])
 }
 
@@ -149,7 +156,7 @@ function compile(update) {
     throw new Failure(`not as in native/cuda/resources.json (--update takes it over):\n  ${changes.join('\n  ')}`)
 }
 
-const parts = ['--emulate', '--programs', '--compile']
+const parts = ['--emulate', '--threads', '--programs', '--compile']
 
 if (isMain(import.meta.url)) {
   main((args) => {
@@ -158,6 +165,7 @@ if (isMain(import.meta.url)) {
     const named = parts.filter((part) => args.includes(part))
     const wanted = named.length > 0 ? named : families.length > 0 ? ['--emulate'] : parts
     if (wanted.includes('--emulate')) emulate(families)
+    if (wanted.includes('--threads')) threads()
     if (wanted.includes('--programs')) programs()
     if (wanted.includes('--compile')) compile(args.includes('--update'))
   })

@@ -190,6 +190,63 @@ async function timings(gl, open, small) {
   return results
 }
 
+/** One small network by itself, and as many as a large card has multiprocessors at the same time, each on its lane. */
+async function together(gl, open, small) {
+  const count = small ? 5 : 132
+  const batch = 16
+  const samples = small ? 64 : 16384
+  const steps = samples / batch
+  const x = Float32Array.from({ length: samples * 4 }, (_, i) => Math.sin(i * 12.9898))
+  const labels = Int32Array.from({ length: samples }, (_, i) => i % 4)
+  const networks = await Promise.all(
+    Array.from({ length: count }, async (_, lane) => {
+      const layers = [gl.dense(32), gl.relu(), gl.dense(16), gl.relu(), gl.dense(4)]
+      const net = gl.model([4], layers, { seed: lane, device: open(true, { lane }) })
+      const inputs = gl.variable([samples, 4], { name: 'inputs', value: x })
+      const targets = gl.variable([samples], { name: 'labels', dtype: 'int32', value: labels })
+      await net.initialize()
+      const updater = new gl.Updater(gl.adam())
+      const step = net.program(
+        'step',
+        () => {
+          const rows = gl.ops.sampleRows(batch, samples, 'epoch', updater.step)
+          const scores = net.apply(gl.ops.gather(inputs, rows), 'train')
+          const loss = gl.crossEntropy()(scores, gl.ops.gather(targets, rows))
+          updater.apply(net.params, gl.grad(loss, net.params))
+          return { loss }
+        },
+        updater.step,
+      )
+      return { net, step, data: gl.dataset(x, labels, { shape: [samples, 4] }) }
+    }),
+  )
+  const rounds = small ? 2 : 20
+  const run = async ({ step }) => {
+    for (let round = 0; round < rounds; round++) await step.runMany(steps)
+  }
+  const fit = ({ net, data }) =>
+    net.fit(data, { loss: gl.crossEntropy(), optimizer: gl.adam(), epochs: rounds, batchSize: batch })
+  const seconds = async (what) => {
+    const began = performance.now()
+    await what()
+    return (performance.now() - began) / 1000
+  }
+  const results = {}
+  for (const [name, train] of Object.entries({ 'by programs': run, 'by fit': fit })) {
+    await Promise.all(networks.map(train)) // everything is compiled and on the card
+    const one = await seconds(() => train(networks[0]))
+    const all = await seconds(() => Promise.all(networks.map(train)))
+    const ratio = (count * one) / all
+    results[name] = {
+      one: one / rounds / steps,
+      all: all / rounds / steps,
+      ratio,
+      stepsPerSecond: (count * rounds * steps) / all,
+    }
+  }
+  return { models: count, ...results }
+}
+
 function pytorch() {
   const python = which('python3')
   if (!python) return { skipped: 'python3 is not installed' }
@@ -223,6 +280,7 @@ main(async (args) => {
     determinism: () => determinism(gl, open, small),
     products: () => products(gl, open, small),
     timings: () => timings(gl, open, small),
+    together: () => together(gl, open, small),
     pytorch: () => (small ? { skipped: 'no card' } : pytorch()),
     sanitizers: () => (small ? { skipped: 'no card' } : sanitizers(library)),
   })) {

@@ -33,7 +33,8 @@ export interface DeviceOptions {
   graph?: boolean | 'check' | 'unmerged'
   /**
    * Of a card: devices of different lanes work at the same time, each with memory, a stream and a thread of its own. For
-   * networks too small to fill a card: one for each lane, and their fit() awaited together. Default 0.
+   * networks too small to fill a card: one for each lane, and their fit() awaited together. Steps that one multiprocessor
+   * can make then share launches, a multiprocessor for each network. Default 0.
    */
   lane?: number
   /**

@@ -29,8 +29,14 @@ export interface MemoryPlan {
   readonly unshared: number
 }
 
-/** 'packed' shares memory between values whose lifetimes do not meet; 'none' gives each its own, to tell bugs apart. */
-export type PlanMode = 'packed' | 'none'
+/**
+ * 'packed' shares memory between values whose lifetimes do not meet; 'apart' does so only where there is much of it, for
+ * devices that run ops at the same time: a place that two values share is an order between the ops that use it; 'none'
+ * gives each its own, operations in place included, to tell bugs apart.
+ */
+export type PlanMode = 'packed' | 'apart' | 'none'
+
+const mostApart = 16 * 2 ** 20 // bytes
 
 // Tensors that share one place: a value and those computed in place of it.
 interface Block {
@@ -82,11 +88,13 @@ export function planMemory(program: Lowered, numerics: Numerics, mode: PlanMode)
 
   const blocks = lifetimes(program.nodes, (tensor) => !places.has(tensor), bytes, mode)
   const distinct = [...new Set(blocks.values())]
+  const unshared = distinct.reduce((total, block) => total + block.bytes, 0)
+  if (mode === 'apart' && unshared <= mostApart) {
+    for (const block of distinct) [block.from, block.to] = [0, program.nodes.length]
+  }
   const packed = regions[act] as PlannedRegion
   packed.bytes = pack(distinct)
   for (const [tensor, { offset }] of blocks) places.set(tensor, { region: act, offset })
-
-  const unshared = distinct.reduce((total, block) => total + block.bytes, 0)
   return { regions, places, unshared }
 }
 
@@ -108,8 +116,8 @@ function lifetimes(
     for (const output of node.outputs) {
       if (!planned(output)) continue
       // Without packing every value lives as long as the step, so none can share with another.
-      const [from, to] = mode === 'packed' ? [i, lastUse.get(output) ?? i] : [0, nodes.length]
-      const inPlace = mode === 'packed' && node.op.inPlace && output === node.outputs[0]
+      const [from, to] = mode === 'none' ? [0, nodes.length] : [i, lastUse.get(output) ?? i]
+      const inPlace = mode !== 'none' && node.op.inPlace && output === node.outputs[0]
       const reused = inPlace ? dyingInput(node, output, i) : undefined
       if (reused) reused.to = to
       blocks.set(output, reused ?? { bytes: bytes(output), from, to, offset: 0 })

@@ -44,7 +44,7 @@ export interface ProgramOptions {
    * 'cpu' and 'ref' compute as in 'fp32'. 'fp64': double precision, on the 'ref' device only. Default 'fp32'.
    */
   numerics?: Numerics
-  /** 'none' gives each value its own memory. Default 'packed'. */
+  /** 'none' gives each value its own memory, 'packed' as little as there can be. Default 'packed', on a card 'apart': between the two. */
   plan?: PlanMode
   /** Passes to leave out. */
   without?: readonly PassName[]
@@ -137,7 +137,8 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
     this.step = graph.step
     this.#returned = returned
     this.#lowered = optimize(lower(graph, flatten(returned, isTensor, noTensors)), options.without)
-    this.#memory = planMemory(this.#lowered, this.numerics, options.plan ?? 'packed')
+    const usual = this.device.name.startsWith('cuda') ? 'apart' : 'packed'
+    this.#memory = planMemory(this.#lowered, this.numerics, options.plan ?? usual)
     this.#encoded = encode(this.#lowered, this.#memory, this.numerics, opcodes())
     this.#leaves = this.#lowered.outputs.map(({ tensor }) => ({
       offset: placeOf(tensor, this.#memory).offset,

@@ -2,7 +2,7 @@
 // are graph.cu. No exception leaves it: what fails inside a call becomes the device's failure, which the core asks for.
 #include <cstdio>
 
-#include "host.h"
+#include "lanes.h"
 
 namespace gradline::cuda {
 namespace {
@@ -27,6 +27,16 @@ int countOfCards() {
   check(error, "ask the NVIDIA driver for its cards");
   return count;
 }
+
+}  // namespace
+
+Device::~Device() {
+  if (lanes) lanes->forget(*this);
+  if (blas) (void)blas->close(blasHandle);
+  devicesOpen--;
+}
+
+namespace {
 
 // The library for products. Unless it was asked for by name, one that cannot be used is told of and done without.
 void openLibrary(Device &device, const DeviceOptions &options) {
@@ -70,6 +80,7 @@ std::unique_ptr<Device> openCard(const DeviceOptions &options) {
                         capability + ", " + std::to_string(card.multiProcessorCount) + " multiprocessors";
   check(cudaSetDevice(options.index), "use the card");
   check(cudaStreamCreateWithFlags(device->stream.out(), cudaStreamNonBlocking), "create a stream");
+  device->lanes = Lanes::of(options.index);
   device->productsBy = "own kernels";
   if (options.blas) openLibrary(*device, options);
   return device;

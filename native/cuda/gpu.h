@@ -52,42 +52,60 @@ GPU_DEVICE void barrier() { __syncthreads(); }
 
 #if defined(GPU_STAGES)  // sequence.cu, where a block of the card makes block after block of other kernels
 inline namespace stages {
-__shared__ int placeInStage[3];
+__shared__ int placeInStage[4];  // x, y, z, and a word that all threads of the block are to see alike
 GPU_DEVICE int block() { return placeInStage[0]; }
 GPU_DEVICE int blockY() { return placeInStage[1]; }
 GPU_DEVICE int blockZ() { return placeInStage[2]; }
-// All threads of the block go on as this one, after they have done what stands before.
-GPU_DEVICE void becomeBlock(int x, int y, int z) {
+// All threads of the block go on as this one, after they have done what stands before. Gives all of them what one of
+// them is answered.
+template <class Ask>
+GPU_DEVICE bool becomeBlock(int x, int y, int z, Ask ask) {
   __syncthreads();
   if (threadIdx.x == 0) {
     placeInStage[0] = x;
     placeInStage[1] = y;
     placeInStage[2] = z;
+    placeInStage[3] = ask();
   }
   __syncthreads();
+  return placeInStage[3] != 0;
 }
 GPU_DEVICE int blockOfCard() { return static_cast<int>(blockIdx.x); }
 
-// A barrier of all blocks of a launch, which must be on the card at once. What a block wrote before it, all read after
-// it.
-GPU_DEVICE void gridBarrier(Meeting *meeting, int blocks) {
+// A barrier of all blocks of a launch, which must be on the card at once, in two halves: between them all but the one
+// who came last wait. What a block wrote before it, the last one reads in between, and all read after it.
+struct Arrival {
+  uint32_t generation;
+  bool isLast;
+};
+GPU_DEVICE Arrival gridArrive(Meeting *meeting, int blocks) {
+  __syncthreads();
+  uint32_t before = 0;
+  if (threadIdx.x == 0) {
+    before = *static_cast<volatile uint32_t *>(&meeting->generation);  // cannot pass before this block arrives
+    __threadfence();
+    placeInStage[3] = atomicAdd(&meeting->arrived, 1u) == static_cast<uint32_t>(blocks) - 1;
+    __threadfence();
+  }
+  __syncthreads();
+  return {before, placeInStage[3] != 0};
+}
+GPU_DEVICE void gridLeave(Meeting *meeting, const Arrival &arrival) {
   __syncthreads();
   if (threadIdx.x == 0) {
-    volatile uint32_t *const generation = &meeting->generation;
-    const uint32_t before = *generation;  // cannot pass before this block arrives
-    __threadfence();
-    if (atomicAdd(&meeting->arrived, 1u) == static_cast<uint32_t>(blocks) - 1) {
+    if (arrival.isLast) {
       meeting->arrived = 0;
       __threadfence();
       atomicAdd(&meeting->generation, 1u);
     } else {
-      while (*generation == before) {
+      while (*static_cast<volatile uint32_t *>(&meeting->generation) == arrival.generation) {
       }
     }
     __threadfence();
   }
   __syncthreads();
 }
+GPU_DEVICE void gridBarrier(Meeting *meeting, int blocks) { gridLeave(meeting, gridArrive(meeting, blocks)); }
 }  // namespace stages
 #else
 GPU_DEVICE int block() { return static_cast<int>(blockIdx.x); }
@@ -180,6 +198,13 @@ GPU_DEVICE void multiplyBf16(float (&c)[4], const uint32_t (&a)[4], const uint32
 // Of u turns. cos and sin of double keep a table for huge angles in local memory; these do not.
 GPU_DEVICE double cosOfTurns(double u) { return cospi(2 * u); }
 GPU_DEVICE double sinOfTurns(double u) { return sinpi(2 * u); }
+
+// Of a clock that runs evenly; for durations.
+GPU_DEVICE uint64_t nanoseconds() {
+  uint64_t now;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+  return now;
+}
 
 // Eight bytes that other blocks may be writing: whole, and never from a cache.
 GPU_DEVICE uint64_t loadWhole(const void *p) { return *static_cast<const volatile uint64_t *>(p); }

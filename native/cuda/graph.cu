@@ -10,7 +10,8 @@ namespace gradline::cuda {
 namespace {
 
 constexpr size_t kRingBytes = size_t{8} << 20;
-constexpr size_t kLibraryAlignment = 256;  // of the workspace of cuBLAS
+constexpr size_t kLibraryAlignment = 256;      // of the workspace of cuBLAS
+constexpr size_t kOwnPiece = size_t{1} << 20;  // of workspace, at most, where it is not shared with other ops
 // Two launches of the longest graph, or of a whole program: one runs while the other is fetched.
 constexpr uint64_t kMostSlots = 64, kMostSlotsOfWhole = 2048;
 
@@ -51,7 +52,7 @@ size_t bytesOf(const Tensor &t) {
 Executable::Executable(Device &device, Op *ops, uint32_t count, Numerics numerics)
     : device_(device), products_(device), ops_(ops), count_(count) {
   if (numerics == Numerics::fp64) throw std::runtime_error("it computes in float32; float64 programs run on ref");
-  size_t scratchBytes = 0;
+  size_t sharedBytes = 0, ownBytes = 0;
   size_t end = aligned(sizeof(DeviceStatus));
   for (uint32_t i = 0; i < count; i++) {
     const Op &op = ops[i];
@@ -60,14 +61,20 @@ Executable::Executable(Device &device, Op *ops, uint32_t count, Numerics numeric
       tables_.push_back({op.segments, op.segmentCount, end});
       end += aligned(static_cast<size_t>(op.segmentCount) * sizeof(SegmentRecord));
     }
-    scratchBytes = std::max(scratchBytes, planOf(op).workspaceBytes);
+    const Launches launches = planOf(op);
+    const bool isOwn =
+        launches.workspaceBytes <= kOwnPiece && std::all_of(launches.list.begin(), launches.list.end(), isMergeable);
+    pieces_.push_back(isOwn ? ownBytes : ~size_t{0});
+    size_t &bytes = isOwn ? ownBytes : sharedBytes;
+    bytes = isOwn ? bytes + aligned(launches.workspaceBytes) : std::max(bytes, launches.workspaceBytes);
   }
+  for (size_t &piece : pieces_) piece = std::min(piece, ownBytes);  // the shared one stands behind the others
   const std::vector<Placed> launches = placed(nullptr);
   const Merged merged = merge(launches, nullptr, device_.multiprocessors);
   isWhole_ = merged.isWhole && device_.graph != GraphMode::unmerged;
   tableAt_ = end;
   scratchAt_ = end + aligned(merged.table.size());
-  libraryAt_ = (scratchAt_ + scratchBytes + kLibraryAlignment - 1) / kLibraryAlignment * kLibraryAlignment;
+  libraryAt_ = (scratchAt_ + ownBytes + sharedBytes + kLibraryAlignment - 1) / kLibraryAlignment * kLibraryAlignment;
   describeOps(launches, merged);
 }
 
@@ -76,14 +83,26 @@ void Executable::describeOps(const std::vector<Placed> &launches, const Merged &
   plans_.resize(count_);
   for (uint32_t i = 0; i < count_; i++) {
     size_t first = merged.nodes.size(), last = 0;
+    int from = 0, to = 0;
     for (size_t k = 0; k < launches.size(); k++) {
       if (launches[k].op != &ops_[i]) continue;
       plans_[i] += (plans_[i].empty() ? "" : " + ") + cuda::describe(launches[k].launch);
       first = std::min(first, merged.nodeOf[k]);
       last = merged.nodeOf[k];
+      to = std::max(to, merged.intervalOf[k]);
+      from = from == 0 ? to : std::min(from, merged.intervalOf[k]);
     }
-    const std::string at = std::to_string(first + 1) + (first == last ? "" : "-" + std::to_string(last + 1));
-    plans_[i] += plans_[i].empty() ? "nothing to do" : " (node " + at + "/" + std::to_string(merged.nodes.size()) + ")";
+    if (plans_[i].empty()) {
+      plans_[i] = "nothing to do";
+      continue;
+    }
+    const auto range = [](const std::string &a, const std::string &b) { return a == b ? a : a + "-" + b; };
+    plans_[i] += " (node " + range(std::to_string(first + 1), std::to_string(last + 1)) + "/" +
+                 std::to_string(merged.nodes.size());
+    if (first == last && to > 0)
+      plans_[i] +=
+          ", barrier " + range(std::to_string(from), std::to_string(to)) + "/" + std::to_string(merged.barriers[first]);
+    plans_[i] += ")";
   }
 }
 
@@ -91,7 +110,8 @@ void Executable::describeOps(const std::vector<Placed> &launches, const Merged &
 std::vector<Placed> Executable::placed(const void *metrics) {
   std::vector<Placed> all;
   const auto append = [&](const Launches &launches, const Op *op) {
-    for (const Launch &launch : launches.list) all.push_back({launch, op, launches.workspaceBytes > 0});
+    const size_t at = op ? pieces_[static_cast<size_t>(op - ops_)] : 0;
+    for (const Launch &launch : launches.list) all.push_back({launch, op, at, launches.workspaceBytes});
   };
   for (uint32_t i = 0; i < count_; i++) append(planOf(ops_[i]), &ops_[i]);
   Launches end;
@@ -128,7 +148,7 @@ void Executable::bind(void *workspace, const void *metrics, size_t metricBytes) 
                           cudaMemcpyHostToDevice, stream),
           "copy the segments of a program");
   }
-  for (uint32_t i = 0; i < count_; i++) ops_[i].workspace = memory_ + scratchAt_;
+  for (uint32_t i = 0; i < count_; i++) ops_[i].workspace = memory_ + scratchAt_ + pieces_[i];
   metricBytes_ = metricBytes;
   slotBytes_ = (metricBytes + 3) / 4 * 4;
   slots_ = std::clamp<uint64_t>(slotBytes_ ? kRingBytes / slotBytes_ : kMostSlotsOfWhole, 2,
@@ -148,11 +168,12 @@ void Executable::bind(void *workspace, const void *metrics, size_t metricBytes) 
         launches.begin(), launches.end(), [&](const Placed &each) { return each.op && each.op <= &op; })));
     for (int k = 0; k < op.outputs; k++) {
       char *begin = op.out[k].as<char>();
-      written_.push_back({begin, begin + bytesOf(op.out[k])});
+      written_.push_back({begin, begin + bytesOf(op.out[k]), lasts(op)});
     }
   }
   const Merged merged = merge(launches, memory_ + tableAt_, device_.multiprocessors);
   nodes_ = device_.graph == GraphMode::unmerged ? launches_ : merged.nodes;
+  isNarrow_ = isWhole_ && !nodes_[0].together;
   check(cudaMemcpyAsync(memory_ + tableAt_, merged.table.data(), merged.table.size(), cudaMemcpyHostToDevice, stream),
         "copy the stages of a program");
   for (const std::vector<Launch> *list : {&launches_, &nodes_}) {
@@ -167,7 +188,7 @@ void Executable::bind(void *workspace, const void *metrics, size_t metricBytes) 
   std::sort(written_.begin(), written_.end(), [](const Range &a, const Range &b) { return a.begin < b.begin; });
   std::vector<Range> joined;
   for (const Range &range : written_) {
-    if (!joined.empty() && range.begin <= joined.back().end)
+    if (!joined.empty() && range.begin <= joined.back().end && range.lasts == joined.back().lasts)
       joined.back().end = std::max(joined.back().end, range.end);
     else
       joined.push_back(range);

@@ -3,6 +3,7 @@
 // emulated one. Kernels know nothing of this.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -19,6 +20,11 @@
 namespace gradline::cuda {
 
 constexpr size_t kBlasBytes = size_t{32} << 20;  // most workspace of a product; what its makers advise for Hopper
+constexpr double kLongestLaunch = 0.02;          // seconds; a stop waits for what was launched
+
+inline double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 // Throws when a call of the runtime failed; `what` completes "could not ...".
 inline void check(cudaError_t error, const char *what) {
@@ -53,12 +59,11 @@ using PinnedMemory = Owned<void *, cudaFreeHost>;
 // Open in this process. One waits for its card by asking again and again; several of them leave the cores to others.
 inline std::atomic<int> devicesOpen{0};
 
+class Lanes;
+
 struct Device {
   Device() { devicesOpen++; }
-  ~Device() {
-    if (blas) (void)blas->close(blasHandle);
-    devicesOpen--;
-  }
+  ~Device();
   Device(const Device &) = delete;
   Device &operator=(const Device &) = delete;
 
@@ -75,6 +80,7 @@ struct Device {
   std::string productsBy;     // for people
   std::string failure;        // not yet asked for
   bool lost = false;
+  std::shared_ptr<Lanes> lanes;  // of the same card, which this one is among
 };
 
 // Products of one program by the library of its device.
@@ -119,6 +125,8 @@ class Executable {
  private:
   struct Range {
     char *begin, *end;
+    bool lasts;  // beyond the step
+    size_t bytes() const { return static_cast<size_t>(end - begin); }
   };
   Launches planOf(const Op &op);
   std::vector<Placed> placed(const void *metrics);
@@ -134,22 +142,27 @@ class Executable {
   void launch(uint64_t steps);
   void upload(const FeedPlace &place, const void *batch, uint64_t number);
   bool hasReached(uint64_t number);
+  uint64_t runAlone(uint64_t steps, void *results, StopSign sign, RunStatus *status);
+  uint64_t runBeside(uint64_t steps, void *results, StopSign sign, RunStatus *status);
+  void fetch(uint64_t step, void *results) const;
   void begin();
   uint64_t finish(RunStatus *status);
+  uint64_t conclude(const DeviceStatus &reached, RunStatus *status);
 
   Device &device_;
   PlannedProducts products_;
   Op *const ops_;
   const uint32_t count_;
   std::vector<std::string> plans_;  // by op, for people
-  // The workspace: DeviceStatus, the segment table of each region, that of sequences (Merged), what one op after the
-  // other uses, and what the library uses.
+  // The workspace: DeviceStatus, the segment table of each region, that of sequences (Merged), what ops use, and what
+  // the library uses. Ops that may share a sequence, and so an interval of it, have a piece each, all others the same.
   struct Table {
     const SegmentRecord *from;
     int32_t count;
     size_t at;
   };
   std::vector<Table> tables_;
+  std::vector<size_t> pieces_;  // by op, from scratchAt_ on
   size_t tableAt_ = 0, scratchAt_ = 0, libraryAt_ = 0;
   char *memory_ = nullptr;
   DeviceStatus *status_ = nullptr;  // on the card
@@ -158,6 +171,7 @@ class Executable {
   std::vector<size_t> launchEnds_;  // by op
   std::vector<Launch> nodes_;       // the same, merged
   bool isWhole_ = false;            // into one that makes any number of steps
+  bool isNarrow_ = false;           // and has one block, so that it can stand beside those of other lanes
   std::vector<Range> written_;      // what a step may change, sorted and merged
   size_t metricBytes_ = 0, slotBytes_ = 0;
   uint64_t slots_ = 0;

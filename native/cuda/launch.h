@@ -124,14 +124,25 @@ void planEndOfStep(Launches &launches, const void *metrics, void *ring, int64_t 
 
 // ---- Several launches as one (kernels/sequence.cu; merge.h decides which)
 
-// A launch within a sequence: a block of the card makes its blocks one after the other.
+// A launch within a sequence: blocks of the card make its blocks, in turn.
 struct Stage {
   int32_t kernel;     // place in the list of sequence.cu
   uint32_t argument;  // words from the begin of the table to its argument
   uint32_t grid[3];
-  bool lone;   // it has one block, made by the first block of the sequence, in order with other lone stages
+  uint32_t stretch;  // neighbours among its blocks that one block of the card makes, those of a stretch of rows
+  uint32_t shift;    // the block of the card that makes the first of them
+  uint32_t op;       // where byOp holds, its guard stops it for what ops before this one have found, and nothing else
+  bool byOp;
+  bool inGap;  // it has one block, made by who comes last to the barrier before it while all others wait there
   bool waits;  // not before all blocks of the card have done what stands before it
 };
+// That a stage touches some operands by rows only: its block b those from b * perBlock on, a divisor of kStretchRows.
+// All 0: it does not.
+struct Rows {
+  int64_t all;
+  int perBlock;
+};
+constexpr int kStretchRows = 8;  // rows that stages of one block of the card have in common
 // In device memory, zeroed once: where the blocks of a sequence wait for each other.
 struct Meeting {
   uint32_t arrived, generation;
@@ -139,6 +150,11 @@ struct Meeting {
 
 // A launch as a stage, and the argument that its kernel takes there. False: it cannot be one.
 bool asStage(const Launch &launch, Stage &stage, std::vector<unsigned char> &argument);
+// A product as one stage whose blocks need nobody to end it: in rows where it is narrow, with the sum of its splits
+// where it is short. `second`: the launch behind it, or null. How many of the two it stands for; 0: it is no such
+// product.
+int asWholeProduct(const Launch &first, const Launch *second, Stage &stage, std::vector<unsigned char> &argument);
+Rows rowsOf(const Stage &stage, const std::vector<unsigned char> &argument);
 // Bytes of stages and arguments that a sequence has room for; they stand in device memory, stages first, each argument
 // at a multiple of kStageAlignment.
 size_t sequenceRoom();
@@ -147,6 +163,20 @@ constexpr size_t kStageAlignment = 16;
 void planSequence(Launches &launches, const void *table, size_t bytes, int stages, int blocks, Meeting *meeting);
 // The same launch for another number of steps; it is planned for one.
 void setSteps(Launch &sequence, uint32_t steps);
+
+// ---- Sequences of one block each, of several programs, as one launch (lanes.h decides which)
+
+// What a block leaves for the host when it has made its program, in memory of the host that the card can write.
+struct Landing {
+  DeviceStatus status;
+  uint64_t nanoseconds;  // that it took
+};
+// The records of the programs stand side by side in memory that the card can read, each of so many bytes.
+size_t programBytes();
+void writeProgram(void *programs, int place, const Launch &sequence, uint32_t steps, const DeviceStatus *status,
+                  Landing *landing);
+// Appends the launch whose block i makes the i-th program.
+void planSideBySide(Launches &launches, const void *programs, int count);
 
 // The planner of an op code, null where there is none (kernels/table.cc).
 PlanFn plannerOf(OpCode code);

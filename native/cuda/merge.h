@@ -10,15 +10,20 @@ namespace gradline::cuda {
 struct Placed {
   Launch launch;
   const Op *op;
-  bool usesWorkspace;  // the op does
+  uint64_t workspaceAt, workspaceBytes;  // of the op; those of two ops may overlap
 };
 
 struct Merged {
   std::vector<Launch> nodes;
   std::vector<size_t> nodeOf;        // by launch
+  std::vector<int> intervalOf;       // by launch: behind which barrier of its node, from 1; 0 where there are none
+  std::vector<int> barriers;         // by node: of all blocks, in each step
   std::vector<unsigned char> table;  // what must stand at `memory` when they run
   bool isWhole;                      // one sequence is the whole step, so it can make several in one launch
 };
+
+// Whether it writes memory that outlives the step.
+inline bool lasts(const Op &op) { return op.lasting || (flagsOf(op.code) & (kEffect | kUpdateRule)) != 0; }
 
 // Whether it is small and of a kernel that can be a stage, so that it becomes part of a node with neighbours like it.
 bool isMergeable(const Launch &launch);

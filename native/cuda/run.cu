@@ -1,20 +1,16 @@
 // Runs of an executable: as few launches as they can be. Nothing between two steps comes from the host: counters stand
 // in the StepState, metrics go to a ring in pinned memory, a fault stops what is behind it on the card itself.
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 
-#include "host.h"
+#include "lanes.h"
 
 namespace gradline::cuda {
 namespace {
 
 constexpr uint64_t kStepsPerGraph[] = {32, 8, 1};
-constexpr size_t kMostNodes = 4096;      // of a graph of several steps
-constexpr double kLongestLaunch = 0.02;  // seconds; a stop waits for what was launched
-constexpr double kLongestRun = 0.02;     // seconds after which others get their turn
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+constexpr size_t kMostNodes = 4096;   // of a graph of several steps
+constexpr double kLongestRun = 0.02;  // seconds after which others get their turn
 
 }  // namespace
 
@@ -27,8 +23,8 @@ std::vector<char> Executable::remember() {
                           device_.stream.get()),
           "copy memory for a comparison");
   };
-  for (const Range &range : written_) keep(range.begin, static_cast<size_t>(range.end - range.begin));
   keep(status_, sizeof *status_);
+  for (const Range &range : written_) keep(range.begin, range.bytes());
   check(cudaStreamSynchronize(device_.stream.get()), "wait for a step");
   const char *ring = static_cast<const char *>(ring_.get());
   content.insert(content.end(), ring, ring + slotBytes_ * slots_);
@@ -41,8 +37,8 @@ void Executable::recall(const std::vector<char> &content) {
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, device_.stream.get()), "restore memory");
     from += bytes;
   };
-  for (const Range &range : written_) put(range.begin, static_cast<size_t>(range.end - range.begin));
   put(status_, sizeof *status_);
+  for (const Range &range : written_) put(range.begin, range.bytes());
   std::memcpy(ring_.get(), from, slotBytes_ * slots_);
 }
 
@@ -55,10 +51,22 @@ void Executable::launchBoth(uint64_t steps) {
   launchGraph(steps);
   const std::vector<char> graph = remember();
   if (plain == graph) return;
-  const auto at = std::mismatch(plain.begin(), plain.end(), graph.begin()).first - plain.begin();
-  throw std::runtime_error("the graph of " + std::to_string(steps) +
-                           " steps has other bits than its launches one by one, first at byte " + std::to_string(at) +
-                           " of " + std::to_string(plain.size()) + " that the program changes");
+  // Behind a fault a sequence may have made rows that nobody looks at any more; what lasts must be equal all the same.
+  DeviceStatus status;
+  std::memcpy(&status, plain.data(), sizeof status);
+  size_t begin = 0;
+  const auto compare = [&](size_t bytes, bool matters) {
+    const auto from = plain.begin() + static_cast<ptrdiff_t>(begin), to = from + static_cast<ptrdiff_t>(bytes);
+    const auto at = std::mismatch(from, to, graph.begin() + static_cast<ptrdiff_t>(begin)).first;
+    begin += bytes;
+    if (at == to || !matters) return;
+    throw std::runtime_error(
+        "the graph of " + std::to_string(steps) + " steps has other bits than its launches one by one, first at byte " +
+        std::to_string(at - plain.begin()) + " of " + std::to_string(plain.size()) + " that the program changes");
+  };
+  compare(sizeof status, true);
+  for (const Range &range : written_) compare(range.bytes(), range.lasts || status.first.fault == 0);
+  compare(plain.size() - begin, true);
 }
 
 // As many as a launch may take: unbounded would make a stop wait and, for large programs, graphs too large to keep.
@@ -79,6 +87,38 @@ void Executable::launch(uint64_t steps) {
 }
 
 uint64_t Executable::run(uint64_t steps, void *results, StopSign sign, RunStatus *status) {
+  if (!isNarrow_ || device_.graph != GraphMode::on) return runAlone(steps, results, sign, status);
+  const Lanes::Visit visit(*device_.lanes, device_);
+  return visit.isAlone() ? runAlone(steps, results, sign, status) : runBeside(steps, results, sign, status);
+}
+
+// Takes the metrics of a step of this run out of the ring.
+void Executable::fetch(uint64_t step, void *results) const {
+  const char *slot = static_cast<const char *>(ring_.get()) + (stepsBefore_ + step) % slots_ * slotBytes_;
+  if (metricBytes_ > 0) std::memcpy(static_cast<char *>(results) + step * metricBytes_, slot, metricBytes_);
+}
+
+// In launches that are shared with other lanes. Nothing goes to the stream of this one, where it could stand behind
+// their work: the card takes only so many streams at once.
+uint64_t Executable::runBeside(uint64_t steps, void *results, StopSign sign, RunStatus *status) {
+  begin();
+  check(cudaStreamSynchronize(device_.stream.get()), "wait for what stands before a run");
+  const double began = now();
+  Lanes::Share share = {device_, nodes_[0], status_, 0, 0, {}, {}};
+  uint64_t done = 0;
+  do {
+    share.steps = std::min(steps - done, slots_);
+    share.secondsPerStep = secondsPerStep_;
+    device_.lanes->launch(share);
+    const uint64_t nanoseconds = std::max<uint64_t>(share.landing.nanoseconds, 1);  // a coarse clock may show none
+    secondsPerStep_ = static_cast<double>(nanoseconds) * 1e-9 / static_cast<double>(share.steps);
+    for (const uint64_t end = done + share.steps; done < end; done++) fetch(done, results);
+  } while (done < steps && share.landing.status.finished == 0 && now() - began < kLongestRun &&
+           !sign.wanted(sign.context));
+  return conclude(share.landing.status, status);
+}
+
+uint64_t Executable::runAlone(uint64_t steps, void *results, StopSign sign, RunStatus *status) {
   struct Flight {
     uint64_t end;  // steps launched up to here
     double since;
@@ -97,10 +137,7 @@ uint64_t Executable::run(uint64_t steps, void *results, StopSign sign, RunStatus
     secondsPerStep_ = (time - std::max(last, flight.since)) / static_cast<double>(flight.end - fetched);
     last = time;
     landed++;
-    for (; fetched < flight.end; fetched++) {
-      const char *slot = static_cast<const char *>(ring_.get()) + (stepsBefore_ + fetched) % slots_ * slotBytes_;
-      if (metricBytes_ > 0) std::memcpy(static_cast<char *>(results) + fetched * metricBytes_, slot, metricBytes_);
-    }
+    for (; fetched < flight.end; fetched++) fetch(fetched, results);
   };
   begin();
   while (launched < steps) {
@@ -126,17 +163,22 @@ void Executable::begin() {
   if (products_.areMade()) products_.use(memory_ + libraryAt_, products_.workspaceBytes());
 }
 
-// Waits for everything; how many steps of the run ended well.
+// Waits for everything.
 uint64_t Executable::finish(RunStatus *status) {
   const cudaStream_t stream = device_.stream.get();
   const auto *copy = static_cast<const DeviceStatus *>(statusCopy_.get());
   check(cudaMemcpyAsync(statusCopy_.get(), status_, sizeof *copy, cudaMemcpyDeviceToHost, stream), "read a report");
   check(cudaStreamSynchronize(stream), "wait for a step");
-  const uint64_t completed = copy->steps - stepsBefore_;
-  stepsBefore_ = copy->steps;
-  if (copy->first.fault != 0) {
-    *status = copy->first;
-    check(cudaMemsetAsync(status_, 0, sizeof *status_, stream), "clear the state of a program");
+  return conclude(*copy, status);
+}
+
+// What the card has reached tells how many steps of the run ended well.
+uint64_t Executable::conclude(const DeviceStatus &reached, RunStatus *status) {
+  const uint64_t completed = reached.steps - stepsBefore_;
+  stepsBefore_ = reached.steps;
+  if (reached.first.fault != 0) {
+    *status = reached.first;
+    check(cudaMemsetAsync(status_, 0, sizeof *status_, device_.stream.get()), "clear the state of a program");
     stepsBefore_ = 0;
   }
   unsure_ = false;

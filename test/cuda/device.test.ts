@@ -84,17 +84,19 @@ async function trainedStep(shape: number[], layers: Layer[], batchSize: number, 
   const programs = running.mock.contexts as Program[]
   running.mockRestore()
   const step = programs.find(({ name }) => name.includes('train'))?.print() ?? ''
-  const nodes = [...step.matchAll(/\(node [\d-]+\/(\d+)\)/g)].map(([, all]) => Number(all))
-  return { nodes, fingerprint: await fingerprintOf(net) }
+  const nodes = [...step.matchAll(/\(node [\d-]+\/(\d+)/g)].map(([, all]) => Number(all))
+  const barriers = Math.max(0, ...[...step.matchAll(/, barrier [\d-]+\/(\d+)\)/g)].map(([, all]) => Number(all)))
+  return { nodes, barriers, fingerprint: await fingerprintOf(net) }
 }
 
 describe.skipIf(!existsSync(library)).each([
-  ['an MLP 784-128-10 in batches of 128, shared by several blocks', [784], [128, 10], 128, 1],
-  ['an MLP 4-32-16-4, left to one block', [4], [32, 16, 4], 16, 1],
-] as const)('a step of %s', (_, shape, widths, batch, most) => {
+  ['an MLP 784-128-10 in batches of 128, shared by several blocks', [784], [128, 10], 128, 1, 6],
+  ['an MLP 4-32-16-4, left to one block', [4], [32, 16, 4], 16, 1, 0],
+] as const)('a step of %s', (_, shape, widths, batch, most, barriers) => {
   const layers = () => widths.flatMap((units, i) => (i < widths.length - 1 ? [dense(units), relu()] : [dense(units)]))
-  it(`has at most ${most} nodes, and the bits of its launches`, async () => {
+  it(`has at most ${most} nodes and ${barriers} barriers, and the bits of its launches`, async () => {
     const merged = await trainedStep([...shape], layers(), batch, true)
+    expect(merged.barriers).toBe(barriers)
     expect(merged.nodes.length).toBeGreaterThan(16) // an op each
     for (const nodes of merged.nodes) expect(nodes).toBeLessThanOrEqual(most)
     for (const graph of ['check', 'unmerged', false] as const) {
@@ -155,7 +157,7 @@ describe.skipIf(!existsSync(library))('the emulated card', () => {
     const nodes = [
       ...program(card())
         .print()
-        .matchAll(/\(node [\d-]+\/(\d+)\)/g),
+        .matchAll(/\(node [\d-]+\/(\d+)/g),
     ].map(([, all]) => Number(all))
     expect(Math.max(...nodes)).toBeGreaterThan(1)
     expect(Math.max(...nodes)).toBeLessThan(9)

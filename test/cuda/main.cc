@@ -17,7 +17,7 @@ int main(int count, char **names) {
       {"sums", testSums},         {"pool", testPool},     {"norm", testNorm},
       {"move", testMove},         {"loss", testLoss},     {"update", testUpdate},
       {"program", testProgram},   {"host", testHost},     {"feed", testFeed},
-      {"cublas", testCublas},     {"tensor", testTensor},
+      {"cublas", testCublas},     {"tensor", testTensor}, {"lanes", testLanes},
   };
   for (const auto &family : families) {
     bool wanted = count < 2;

@@ -13,16 +13,43 @@
 namespace gradline::cuda::test {
 namespace {
 
-constexpr int64_t kSamples = 50, kBatch = 20, kInputs = 9, kHidden = 33, kClasses = 5;
+constexpr int64_t kSamples = 50, kBatch = 20, kClasses = 5;
 constexpr int64_t kSlots = 4;
+
+struct Widths {
+  int64_t inputs, hidden;
+};
+constexpr Widths kSmall = {9, 33};
+constexpr Widths kLarge = {520, 128};  // its first product is split, and the norm of its gradient summed by many blocks
+
 // Parameters in their region, each at a multiple of 64 bytes.
-constexpr int64_t kWeight1 = 0, kBias1 = 304, kWeight2 = 352, kBias2 = 528, kParameters = 533;
+struct Places {
+  int64_t weight1, bias1, weight2, bias2, end;
+};
+Places placesOf(const Widths &w) {
+  const auto next = [](int64_t at, int64_t size) { return (at + size + 15) / 16 * 16; };
+  Places places = {};
+  places.bias1 = next(0, w.inputs * w.hidden);
+  places.weight2 = next(places.bias1, w.hidden);
+  places.bias2 = next(places.weight2, w.hidden * kClasses);
+  places.end = places.bias2 + kClasses;
+  return places;
+}
 
 // One copy of the network's memory, on the emulated card or for the oracle.
 class Network {
  public:
   // `multiprocessors` of the card, 0: launches are not merged.
-  explicit Network(bool card, int multiprocessors = 0) : card_(card), multiprocessors_(multiprocessors) {
+  explicit Network(bool card, int multiprocessors = 0, const Widths &widths = kSmall)
+      : card_(card),
+        multiprocessors_(multiprocessors),
+        inputs_(widths.inputs),
+        hidden_(widths.hidden),
+        weight1_(placesOf(widths).weight1),
+        bias1_(placesOf(widths).bias1),
+        weight2_(placesOf(widths).weight2),
+        bias2_(placesOf(widths).bias2),
+        parameterCount_(placesOf(widths).end) {
     const auto fill = [](float *x, int64_t n, const Values &values) {
       for (int64_t i = 0; i < n; i++) x[i] = static_cast<float>(values(static_cast<uint64_t>(i)));
     };
@@ -30,22 +57,22 @@ class Network {
     step_->seed = 42;
     step_->rate = 0.01;
     step_->rateFactor = 1;
-    data_ = make<uint8_t>(kSamples * kInputs);
+    data_ = make<uint8_t>(kSamples * inputs_);
     labels_ = make<int32_t>(kSamples);
-    for (int64_t i = 0; i < kSamples * kInputs; i++) data_[i] = static_cast<uint8_t>(integers(0, 255, 1)(uint64_t(i)));
+    for (int64_t i = 0; i < kSamples * inputs_; i++) data_[i] = static_cast<uint8_t>(integers(0, 255, 1)(uint64_t(i)));
     for (int64_t i = 0; i < kSamples; i++) labels_[i] = static_cast<int32_t>(integers(0, kClasses - 1, 2)(uint64_t(i)));
-    parameters_ = make<float>(kParameters);
-    fill(parameters_ + kWeight1, kInputs * kHidden, normal(3));
-    fill(parameters_ + kWeight2, kHidden * kClasses, normal(4));
-    m_ = make<float>(kParameters);
-    v_ = make<float>(kParameters);
-    gradient_ = make<float>(kParameters);
+    parameters_ = make<float>(parameterCount_);
+    fill(parameters_ + weight1_, inputs_ * hidden_, normal(3));
+    fill(parameters_ + weight2_, hidden_ * kClasses, normal(4));
+    m_ = make<float>(parameterCount_);
+    v_ = make<float>(parameterCount_);
+    gradient_ = make<float>(parameterCount_);
     status_ = make<DeviceStatus>(1);
     ring_ = make<float>(kSlots);
-    segments_ = {{0, 0, kWeight1, kInputs * kHidden, 1, 0.01, 0, 0},
-                 {0, 0, kBias1, kHidden, 1, 0, 0, 0},
-                 {0, 0, kWeight2, kHidden * kClasses, 1, 0.01, 0, 0},
-                 {0, 0, kBias2, kClasses, 1, 0, 0, 0}};
+    segments_ = {{0, 0, weight1_, inputs_ * hidden_, 1, 0.01, 0, 0},
+                 {0, 0, bias1_, hidden_, 1, 0, 0, 0},
+                 {0, 0, weight2_, hidden_ * kClasses, 1, 0.01, 0, 0},
+                 {0, 0, bias2_, kClasses, 1, 0, 0, 0}};
     if (card_) {
       cardSegments_ = make<SegmentRecord>(segments_.size());
       std::memcpy(cardSegments_, segments_.data(), segments_.size() * sizeof(SegmentRecord));
@@ -81,12 +108,20 @@ class Network {
   }
   size_t nodes() const { return launches_.size(); }
   uint32_t blocks() const { return launches_[0].grid[0]; }
-  // As if merge() had forgotten that blocks have to wait for each other.
-  void forgetBarriers() {
-    Stage *stage = reinterpret_cast<Stage *>(table_ + kAlignment);
-    for (size_t i = 0; i < stages_; i++) stage[i].waits = false;
+  int barriers() const { return barriers_; }
+  // As if blocks had not to wait for each other at this barrier of a step. The last one, with what is made in it, is
+  // the first of the next step too.
+  void forgetBarrier(int barrier) {
+    Stage *stages = reinterpret_cast<Stage *>(table_ + kAlignment);
+    const size_t count = stages[0].argument * sizeof(uint32_t) / sizeof(Stage);
+    int at = -1;
+    for (size_t i = 0; i < count; i++) {
+      if (stages[i].waits || i == 0) at++;
+      if (at % barriers_ == barrier) stages[i].inGap = false;
+      if (at % barriers_ == barrier) stages[i].waits = false;
+    }
   }
-  std::vector<float> parameters() const { return {parameters_, parameters_ + kParameters}; }
+  std::vector<float> parameters() const { return {parameters_, parameters_ + parameterCount_}; }
   std::vector<float> ring() const { return {ring_, ring_ + kSlots}; }
   StepState &state() { return *step_; }
   int32_t *labels() { return labels_; }
@@ -139,22 +174,22 @@ class Network {
 
   void build() {
     const Tensor step = at(step_, DType::u8, {int64_t{sizeof(StepState)}});
-    const Tensor w1 = parameter(parameters_, kWeight1, {kInputs, kHidden}),
-                 b1 = parameter(parameters_, kBias1, {kHidden});
-    const Tensor w2 = parameter(parameters_, kWeight2, {kHidden, kClasses}),
-                 b2 = parameter(parameters_, kBias2, {kClasses});
+    const Tensor w1 = parameter(parameters_, weight1_, {inputs_, hidden_}),
+                 b1 = parameter(parameters_, bias1_, {hidden_});
+    const Tensor w2 = parameter(parameters_, weight2_, {hidden_, kClasses}),
+                 b2 = parameter(parameters_, bias2_, {kClasses});
     const Tensor rows = value({kBatch}, DType::i32), labels = value({kBatch}, DType::i32);
-    const Tensor x = value({kBatch, kInputs}), h = value({kBatch, kHidden}), logits = value({kBatch, kClasses});
+    const Tensor x = value({kBatch, inputs_}), h = value({kBatch, hidden_}), logits = value({kBatch, kClasses});
     const Tensor losses = value({kBatch}), p = value({kBatch, kClasses}), share = value({kBatch});
-    const Tensor dlogits = value({kBatch, kClasses}), dh = value({kBatch, kHidden}), total = value({1}),
+    const Tensor dlogits = value({kBatch, kClasses}), dh = value({kBatch, hidden_}), total = value({1}),
                  loss = value({1});
     loss_ = loss.as<float>();
-    const Tensor theta = parameter(parameters_, 0, {kParameters}), g = parameter(gradient_, 0, {kParameters});
-    const Tensor m = parameter(m_, 0, {kParameters}), v = parameter(v_, 0, {kParameters});
+    const Tensor theta = parameter(parameters_, 0, {parameterCount_}), g = parameter(gradient_, 0, {parameterCount_});
+    const Tensor m = parameter(m_, 0, {parameterCount_}), v = parameter(v_, 0, {parameterCount_});
 
     add(OpCode::advance, {step}, {step}, {kBatch, kSamples});
     add(OpCode::sampleRows, {step}, {rows}, {kSamples, 1});
-    add(OpCode::gather, {at(data_, DType::u8, {kSamples, kInputs}), rows}, {x}, {1.0 / 255, 0});
+    add(OpCode::gather, {at(data_, DType::u8, {kSamples, inputs_}), rows}, {x}, {1.0 / 255, 0});
     add(OpCode::gather, {at(labels_, DType::i32, {kSamples}), rows}, {labels}, {1, 0});
     Op &first = add(OpCode::matmul, {x, w1}, {h}, {0, 0});
     epilogue(first, OpCode::add, &b1);
@@ -166,10 +201,10 @@ class Network {
     add(OpCode::fill, {}, {share}, {1.0 / kBatch});
     add(OpCode::softmaxCrossEntropyGrad, {share, p, labels}, {dlogits});
     add(OpCode::matmul, {h, dlogits},
-        {parameter(gradient_, kWeight2, {kHidden, kClasses}), parameter(gradient_, kBias2, {kClasses})}, {1, 0});
+        {parameter(gradient_, weight2_, {hidden_, kClasses}), parameter(gradient_, bias2_, {kClasses})}, {1, 0});
     epilogue(add(OpCode::matmul, {dlogits, w2}, {dh}, {0, 1}), OpCode::reluGrad, &h);
     add(OpCode::matmul, {x, dh},
-        {parameter(gradient_, kWeight1, {kInputs, kHidden}), parameter(gradient_, kBias1, {kHidden})}, {1, 0});
+        {parameter(gradient_, weight1_, {inputs_, hidden_}), parameter(gradient_, bias1_, {hidden_})}, {1, 0});
     add(OpCode::prepareUpdate, {step, g}, {step}, {1.5, 0, 0, 0});
     add(OpCode::adamUpdate, {theta, m, v, g, step}, {theta, m, v}, {0, 0.9, 0.999, 1e-8});
     // More blocks than are left to one of the card, beside everything else.
@@ -184,26 +219,27 @@ class Network {
         plannerOf(op.code)(op, launches);
         if (!bound && launches.workspaceBytes) op.workspace = make<char>(launches.workspaceBytes);
         for (const Launch &launch : launches.list)
-          if (bound) placed.push_back({launch, &op, launches.workspaceBytes > 0});
+          if (bound)
+            placed.push_back({launch, &op, reinterpret_cast<uintptr_t>(op.workspace), launches.workspaceBytes});
       }
     }
     Launches end;
     end.status = status_;
     planEndOfStep(end, loss_, ring_, 1, kSlots);
-    placed.push_back({end.list[0], nullptr, false});
+    placed.push_back({end.list[0], nullptr, 0, 0});
     for (const Placed &each : placed) launches_.push_back(each.launch);
-    stages_ = placed.size();
     if (multiprocessors_ == 0) return;
     table_ = make<char>(merge(placed, nullptr, multiprocessors_).table.size());
     const Merged merged = merge(placed, table_, multiprocessors_);
     std::memcpy(table_, merged.table.data(), merged.table.size());
     launches_ = merged.nodes;
     isWhole_ = merged.isWhole;
+    barriers_ = merged.barriers[0];
   }
 
   bool card_, isWhole_ = false;
-  int multiprocessors_;
-  size_t stages_ = 0;
+  int multiprocessors_, barriers_ = 0;
+  const int64_t inputs_, hidden_, weight1_, bias1_, weight2_, bias2_, parameterCount_;
   char *table_ = nullptr;
   std::vector<void *> memory_;
   StepState *step_;
@@ -222,6 +258,34 @@ void compare(const char *name, const std::vector<float> &got, const std::vector<
     if (std::fabs(got[i] - want[i]) <= bound) continue;
     return failed(name,
                   "[" + std::to_string(i) + "] is " + std::to_string(got[i]) + ", expected " + std::to_string(want[i]));
+  }
+}
+
+// A network with products that are split, whose tail and loss are made in rows: as many barriers as its order needs,
+// the bits of its launches, and without any one of its barriers the detector finds a race.
+void testBarriers() {
+  Network launches(true, 0, kLarge);
+  launches.steps(3);
+  for (const emulator::Order order : {emulator::Order::forward, emulator::Order::reverse, emulator::Order::random}) {
+    emulator::setOrder(order, 7);
+    for (const int multiprocessors : {2, 3, 4}) {
+      Network sequence(true, multiprocessors, kLarge);
+      sequence.steps(3);
+      if (sequence.parameters() != launches.parameters()) failed("a sequence in rows", "has other bits than launches");
+    }
+  }
+  emulator::setOrder(emulator::Order::forward);
+  for (const std::string &finding : emulator::findings()) failed("a sequence in rows", finding);
+  emulator::findings().clear();
+  const int barriers = Network(true, 4, kLarge).barriers();
+  if (barriers != 6) failed("a sequence in rows", std::to_string(barriers) + " barriers a step");
+  for (int barrier = 0; barrier < barriers; barrier++) {
+    Network careless(true, 4, kLarge);
+    careless.forgetBarrier(barrier);
+    careless.steps(2);
+    if (emulator::findings().empty())
+      failed("a sequence without its barrier " + std::to_string(barrier + 1), "is not found");
+    emulator::findings().clear();
   }
 }
 
@@ -267,14 +331,10 @@ void testProgram() {
           status.first.row != 0 || status.first.got != 99 || status.steps != 10 || !status.finished)
         failed("a step that fails", "reports fault " + std::to_string(status.first.fault) + " of op " +
                                         std::to_string(status.first.op) + " row " + std::to_string(status.first.row));
-      if (multiprocessors < 2) continue;
-      Network careless(true, multiprocessors);
-      careless.forgetBarriers();
-      careless.steps(2);
-      if (emulator::findings().empty()) failed("a sequence without its barriers", "is not found");
-      emulator::findings().clear();
     }
   }
+  emulator::setOrder(emulator::Order::forward, 11);
+  testBarriers();
 }
 
 // Each op of the table has a planner.

@@ -20,6 +20,7 @@ void testSums();
 void testTensor();
 void testHost();
 void testFeed();
+void testLanes();
 void testCublas();
 
 }  // namespace gradline::cuda::test

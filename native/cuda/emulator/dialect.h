@@ -1,6 +1,7 @@
 // The dialect of ../gpu.h for g++: every access goes through the detector of memory.h, threads are fibers. Included by
 // gpu.h only; it holds no kernel.
 #pragma once
+#include <chrono>
 #include <type_traits>
 
 #include "copies.h"
@@ -23,11 +24,8 @@ class Place {
       : buffer_(buffer), at_(at), begin_(begin), end_(end) {}
 
   operator std::remove_const_t<T>() const {
-    std::remove_const_t<T> value;
-    if (emulator::access(*buffer_, at_, sizeof(T), false, begin_, end_))
-      std::memcpy(&value, at_, sizeof(T));
-    else
-      std::memset(&value, 0, sizeof(T));
+    std::remove_const_t<T> value{};
+    if (emulator::access(*buffer_, at_, sizeof(T), false, begin_, end_)) std::memcpy(&value, at_, sizeof(T));
     return value;
   }
   const Place &operator=(const T &value) const {
@@ -115,11 +113,19 @@ inline int blockZ() { return static_cast<int>(emulator::blockIndex(2)); }
 inline void barrier() { emulator::blockBarrier(); }
 
 inline int blockOfCard() { return static_cast<int>(emulator::blockOfCard()); }
-inline void becomeBlock(int x, int y, int z) {
+template <class Ask>
+bool becomeBlock(int x, int y, int z, Ask ask) {
   emulator::blockBarrier();
   emulator::becomeBlock(static_cast<uint32_t>(x), static_cast<uint32_t>(y), static_cast<uint32_t>(z));
+  if (thread() == 0) emulator::blockWord() = ask();
   emulator::blockBarrier();
+  return emulator::blockWord() != 0;
 }
+struct Arrival {
+  bool isLast;
+};
+inline Arrival gridArrive(Meeting *, int) { return {emulator::gridBarrier() == emulator::blockOfCard()}; }
+inline void gridLeave(Meeting *, const Arrival &) { emulator::gridBarrier(); }
 inline void gridBarrier(Meeting *, int) { emulator::gridBarrier(); }
 template <class T>
 const T &recordAt(const Shared<uint32_t> &words, uint32_t word) {
@@ -192,6 +198,11 @@ inline void multiplyBf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (
 
 inline double cosOfTurns(double u) { return cos(6.283185307179586476925 * u); }
 inline double sinOfTurns(double u) { return sin(6.283185307179586476925 * u); }
+
+inline uint64_t nanoseconds() {
+  const auto since = std::chrono::steady_clock::now().time_since_epoch();
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(since).count());
+}
 
 inline uint64_t loadWhole(const void *p) {
   uint64_t value;

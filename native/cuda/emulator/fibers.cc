@@ -48,6 +48,7 @@ struct Resident {
   Buffer shared;
   size_t sharedUsed = 0, sharedWas = 0;
   uint32_t barriers = 0, number = 0;  // of the block
+  int32_t word = 0;
 
   Resident() {
     shared.name = "shared memory";
@@ -65,6 +66,7 @@ struct Machine {
   std::unique_ptr<char[]> stacks{new char[kMaxThreads * kStack]};
   const Launch *launch = nullptr;
   uint32_t current = 0, stamp = 0;
+  uint32_t last = 0;  // block that came to the barrier of the grid
   void *scheduler = nullptr;
   const void *schedulerStack = nullptr;
   size_t schedulerStackBytes = 0;
@@ -208,6 +210,7 @@ void runBlocks(const std::vector<uint32_t> &numbers, std::vector<uint32_t> &orde
     }
     if (countOf(State::atGrid, 0, all) == all) {
       m.stamp++;  // what comes is ordered behind what was, as by another launch
+      m.last = inOrder(static_cast<uint32_t>(numbers.size())).back();
       wake(State::atGrid, 0, all);
       woken++;
     }
@@ -285,10 +288,14 @@ void becomeBlock(uint32_t x, uint32_t y, uint32_t z) {
   block[2] = z;
 }
 void blockBarrier() { wait(State::atBarrier); }
-void gridBarrier() {
-  if (!machine().launch->together) return report("a barrier of the grid in a launch whose blocks run alone", "", "");
-  wait(State::atGrid);
+uint32_t gridBarrier() {
+  if (machine().launch->together)
+    wait(State::atGrid);
+  else
+    report("a barrier of the grid in a launch whose blocks run alone", "", "");
+  return machine().last;
 }
+int32_t &blockWord() { return machine().resident().word; }
 
 void exchange(void *value, size_t bytes, uint32_t from, int operation) {
   const Brought *const all = gather(value, bytes, operation);

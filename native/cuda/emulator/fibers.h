@@ -29,7 +29,9 @@ uint32_t blockOfCard();
 // This thread is from now on one of that block; what it shares with others stays that of its block of the card.
 void becomeBlock(uint32_t x, uint32_t y, uint32_t z);
 void blockBarrier();
-void gridBarrier();  // of a launch whose blocks run together
+// Of a launch whose blocks run together; the block that came last, which is any of them.
+uint32_t gridBarrier();
+int32_t &blockWord();  // of the block of the card, for what its threads are to see alike
 // What the lanes of a warp bring to an operation that all of them take part in.
 struct Brought {
   static constexpr size_t kMost = 24;  // bytes of a lane

@@ -2,6 +2,7 @@
 // several threads share the one card.
 #include "runtime.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <deque>
@@ -12,6 +13,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -82,6 +84,7 @@ struct Card {
   std::recursive_mutex lock;
   Trouble trouble;
   uint64_t calls = 0;
+  uint32_t most = 0;  // blocks of a launch
   cudaError_t last = cudaSuccess;
   std::string finding;  // text of the last illegal access
   size_t used = 0;
@@ -285,6 +288,7 @@ namespace gradline::cuda::emulator {
 
 Trouble &trouble() { return card().trouble; }
 uint64_t calls() { return card().calls; }
+uint32_t blocksAtOnce() { return std::exchange(card().most, 0); }
 size_t liveObjects() {
   const Card &c = card();
   return c.device.size() + c.pinned.size() + c.streams.size() + c.events.size() + c.graphs.size() +
@@ -441,6 +445,7 @@ static cudaError_t launchKernel(const void *function, dim3 grid, dim3 block, voi
   launch.threads = block.x;
   launch.sharedBytes = static_cast<uint32_t>(shared);
   launch.together = together;
+  if (!together) card().most = std::max(card().most, grid.x);
   launch.argumentBytes = static_cast<uint32_t>(kernel->argumentBytes);
   std::memcpy(launch.argument, arguments[0], kernel->argumentBytes);
   return add("cudaLaunchKernel", stream, launch);

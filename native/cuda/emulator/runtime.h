@@ -104,7 +104,8 @@ struct Trouble {
 };
 Trouble &trouble();
 
-uint64_t calls();  // made so far
+uint64_t calls();         // made so far
+uint32_t blocksAtOnce();  // of the largest launch whose blocks stand alone, since this was asked last
 // Memory, streams, events and graphs that exist, one word each.
 size_t liveObjects();
 

@@ -19,20 +19,26 @@ struct Reporter {
   DeviceStatus *status;
   uint32_t op;
 
-  // An op before this one faulted in this step: what it should have made may be missing.
+  // An op before this one faulted in this step: what it should have made may be missing. For all threads of a block
+  // alike, as others may be reporting just now.
   GPU_DEVICE bool isStopped() const {
-    const uint64_t first = loadWhole(&status->first);
-    return static_cast<uint32_t>(first) != 0 && first >> 32 != op;
+    GPU_SHARED(int32_t, stopped, 1);
+    if (thread() == 0) {
+      const uint64_t first = loadWhole(&status->first);
+      stopped[0] = static_cast<uint32_t>(first) != 0 && first >> 32 < op;
+    }
+    barrier();
+    return stopped[0] != 0;
   }
-  // The first op that faults keeps the report, and of its reports the one of the lowest row: whichever block comes
-  // first, the host reads what the oracle would have said.
+  // The first op of the step that faults keeps the report, and of its reports the one of the lowest row: whichever
+  // block comes first, the host reads what the oracle would have said.
   GPU_DEVICE void operator()(Fault fault, int64_t row, int64_t got, int64_t limit) const {
     DeviceStatus *const to = status;
     const uint64_t mine = faultOf(static_cast<int32_t>(fault), op);
     exclusive(&to->lock, [=] {
       volatile RunStatus *first = &to->first;  // other blocks write it too: no copy of it may be used
       const uint64_t before = loadWhole(&to->first);
-      if (before != 0 && (before >> 32 != mine >> 32 || first->row <= row)) return;
+      if (before != 0 && (before >> 32 < mine >> 32 || (before >> 32 == mine >> 32 && first->row <= row))) return;
       first->row = row;
       first->got = got;
       first->limit = limit;

@@ -2,6 +2,7 @@
 // grid and argument, and makes their blocks by the blocks it has. Nothing is written twice: a stage calls the run() of
 // its kernel, which cannot tell. Between stages the blocks of the sequence wait for each other, which is why all of
 // them must be on the card at once. What may be merged, and where a barrier is needed, is decided by merge.cu.
+// Sequences of one block stand side by side in one launch where several models ask for it (lanes.h).
 #define GPU_STAGES
 #include "constrain.cuh"
 #include "elementwise.cuh"
@@ -18,6 +19,7 @@
 #include "softmax.cuh"
 #include "step.cuh"
 #include "update.cuh"
+#include "whole.cuh"
 
 namespace gradline::cuda {
 namespace {
@@ -47,7 +49,9 @@ using Kernels =
     List<Advance, SampleRows, Gather<uint8_t, float>, Gather<float, float>, Gather<int32_t, int32_t>,  //
          Tile<false, false>, Tile<true, false>, Tile<false, true>, Tile<true, true>,                   //
          MergeSplits<Matmul<false, false>>, MergeSplits<Matmul<true, false>>, MergeSplits<Matmul<false, true>>,
-         MergeSplits<Matmul<true, true>>,                                                                          //
+         MergeSplits<Matmul<true, true>>,  //
+         NarrowRows<false>, NarrowRows<true>, WholeTile<false, false>, WholeTile<true, false>, WholeTile<false, true>,
+         WholeTile<true, true>,                                                                                    //
          SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad, OneHot, RequireFinite,                                      //
          ShortRows<AddUp>, LongRows<AddUp>, ColumnStretches<AddUp>, Scattered<AddUp>,                              //
          ShortRows<TakeLarger>, LongRows<TakeLarger>, ColumnStretches<TakeLarger>, Scattered<TakeLarger>, Argmax,  //
@@ -75,53 +79,106 @@ using Kernels =
 // Of stages and arguments in shared memory, in the card's words; a pointer of the emulator is three of them.
 constexpr int kTableWords = static_cast<int>(12 * 1024 / 4 * (sizeof(Global<float>) / sizeof(float *)));
 constexpr int kStageWords = sizeof(Stage) / 4;
-static_assert(sizeof(Stage) % 4 == 0);
+// Blocks of rows that a product may be cut into; each of them reads all of the second operand.
+constexpr int64_t kMostStretches = 128;
+static_assert(sizeof(Stage) % 4 == 0 && offsetof(DeviceStatus, first) == 0 && offsetof(RunStatus, fault) == 0);
 
-struct Sequence {
-  static constexpr int kThreads = kBlock;
+// What a launch makes: the stages of one program.
+struct Program {
   Global<const uint32_t> content;
   int words, stages, blocks;
   uint32_t steps;
   Meeting *meeting;
+  // Of one beside others, which the host learns from here.
+  const DeviceStatus *status;
+  Landing *landing;
+};
 
+struct Sequence {
+  static constexpr int kThreads = kBlock;
+  Program own;
+  Global<const Program> others;  // null: all blocks make `own`; else each block makes its own of these
+
+  // Everything is compiled into it once: there is one place from which stages are made.
   GPU_DEVICE void run() const {
+    const bool isBeside = !(others == nullptr);
+    Program program = own;
+    if (isBeside) program = others[blockOfCard()];
+    const uint64_t began = isBeside ? nanoseconds() : 0;
+    if (isBeside && program.status->finished != 0) program.steps = 0;
+    make(program, isBeside ? 0 : blockOfCard());
+    if (!isBeside) return;
+    barrier();  // what its threads reported is there
+    if (thread() == 0) {
+      program.landing->status = *program.status;
+      program.landing->nanoseconds = nanoseconds() - began;
+    }
+  }
+
+  // All steps of a program, as its block number `first`.
+  GPU_DEVICE void make(const Program &program, int first) const {
     GPU_SHARED(uint32_t, table, kTableWords);
-    for (int i = thread(); i < words; i += kThreads) table[i] = content[i];
+    for (int i = thread(); i < program.words; i += kThreads) table[i] = program.content[i];
     barrier();
-    for (uint32_t step = 0; step < steps; step++) {
-      for (int i = 0; i < stages; i++) {
+    Arrival arrival = {};
+    bool inGap = false;  // of a barrier: only who came last goes on
+    for (uint32_t step = 0; step < program.steps; step++) {
+      for (int i = 0; i < program.stages; i++) {
         const Stage &stage = recordAt<Stage>(table, static_cast<uint32_t>(i * kStageWords));
-        if (stage.waits && blocks > 1) gridBarrier(meeting, blocks);
-        make<0, Kernels::kCount>(stage, table);
+        if (stage.inGap) {
+          if (!inGap) arrival = gridArrive(program.meeting, program.blocks);
+        } else if (inGap) {
+          gridLeave(program.meeting, arrival);
+        } else if (stage.waits && step + static_cast<uint32_t>(i) > 0) {
+          gridBarrier(program.meeting, program.blocks);
+        }
+        inGap = stage.inGap;
+        if (inGap && !arrival.isLast) continue;
+        makeStage<0, Kernels::kCount>(stage, table, inGap ? 0 : first, inGap ? 1 : program.blocks);
       }
     }
+    if (inGap) gridLeave(program.meeting, arrival);
   }
 
   // The kernel of the stage lies in [begin, end) of the list: found by halves, which is a few comparisons.
   template <int begin, int end>
-  GPU_DEVICE void make(const Stage &stage, Shared<uint32_t> table) const {
+  GPU_DEVICE static void makeStage(const Stage &stage, Shared<uint32_t> table, int first, int blocks) {
     if constexpr (end - begin == 1) {
       using Kernel = typename At<begin, Kernels>::Kernel;
-      makeBlocks(stage, recordAt<Argument<Kernel>>(table, stage.argument));
+      makeBlocks(stage, recordAt<Argument<Kernel>>(table, stage.argument), first, blocks);
     } else {
       constexpr int middle = (begin + end) / 2;
       if (stage.kernel < middle)
-        make<begin, middle>(stage, table);
+        makeStage<begin, middle>(stage, table, first, blocks);
       else
-        make<middle, end>(stage, table);
+        makeStage<middle, end>(stage, table, first, blocks);
     }
+  }
+
+  // Stages of an interval are not in the order of the program: a fault of a later op must not stop what an earlier one
+  // needs to find its own.
+  GPU_DEVICE static bool stopped(const Stage &stage, const int32_t *guard) {
+    if (guard == nullptr) return false;
+    if (!stage.byOp) return *static_cast<const volatile int32_t *>(guard) != 0;
+    const auto *status = reinterpret_cast<const volatile DeviceStatus *>(guard);  // which begins with this word
+    const uint64_t first = loadWhole(guard);
+    return status->finished != 0 || (static_cast<uint32_t>(first) != 0 && first >> 32 < stage.op);
   }
 
   // The blocks of the stage that fall to this one. Its threads stay together until all are made.
   template <class Kernel>
-  GPU_DEVICE void makeBlocks(const Stage &stage, const Argument<Kernel> &argument) const {
+  GPU_DEVICE static void makeBlocks(const Stage &stage, const Argument<Kernel> &argument, int first, int blocks) {
     static_assert(Kernel::kThreads == kThreads || Kernel::kThreads == 32, "it would need barriers of its own");
     const int x = static_cast<int>(stage.grid[0]), y = static_cast<int>(stage.grid[1]);
-    const int all = x * y * static_cast<int>(stage.grid[2]);
-    for (int number = blockOfCard(); number < all; number += blocks) {
-      becomeBlock(number % x, number / x % y, number / x / y);
-      if (argument.guard != nullptr && *argument.guard != 0) continue;
-      if (thread() < Kernel::kThreads) argument.kernel.run();
+    const int all = x * y * static_cast<int>(stage.grid[2]), stretch = static_cast<int>(stage.stretch);
+    int begin = blocks > 1 ? first - static_cast<int>(stage.shift) : 0;
+    if (begin < 0) begin += blocks;
+    for (int from = begin * stretch; from < all; from += blocks * stretch) {
+      for (int number = from; number < smaller(from + stretch, all); number++) {
+        const auto isStopped = [&] { return stopped(stage, argument.guard); };
+        if (becomeBlock(number % x, number / x % y, number / x / y, isStopped)) continue;
+        if (thread() < Kernel::kThreads) argument.kernel.run();
+      }
     }
   }
 };
@@ -157,38 +214,149 @@ int placeOf(const Launch &launch, List<Kernel...>) {
   return -1;
 }
 
+// A kernel that is only ever a stage.
+template <class Kernel>
+Launch onlyStage(const int32_t *guard, const Kernel &kernel, int64_t blocks) {
+  static_assert(sizeof(Argument<Kernel>) <= kMaxArgument);
+  Launch record = {};
+  record.name = &nameOfKernel<Kernel>;
+  record.grid[0] = static_cast<uint32_t>(blocks);
+  record.grid[1] = record.grid[2] = 1;
+  const Argument<Kernel> argument = {guard, kernel};
+  record.argumentBytes = sizeof argument;
+  std::memcpy(record.argument, &argument, sizeof argument);
+  return record;
+}
+
+// The product of these launches as a NarrowRows or WholeTile; a tile of 64 x 64 is what `first` has become.
+template <bool a, bool b>
+int wholeProduct(const Launch &first, const Launch *second, Launch &whole) {
+  if (!isOf<Tile<a, b>>(first)) return 0;
+  Argument<Tile<a, b>> argument;
+  std::memcpy(&argument, first.argument, sizeof argument);
+  const Tile<a, b> &tile = argument.kernel;
+  const Matmul<a, b> &problem = tile.problem;
+  const int splits = static_cast<int>(first.grid[1]);
+  if (problem.k > WholeTile<a, b>::kLongest) return 0;
+  if (splits > 1 && (second == nullptr || !isOf<MergeSplits<Matmul<a, b>>>(*second))) return 0;
+  if constexpr (!a) {
+    using Narrow = NarrowRows<b>;
+    const int64_t blocks = ceilDiv(problem.m, Narrow::kRows);
+    if (problem.n <= Narrow::kMostColumns && blocks <= kMostStretches && !problem.sums()) {
+      whole = onlyStage(argument.guard, Narrow{problem, tile.perSplit, splits}, blocks);
+      return splits > 1 ? 2 : 1;
+    }
+  }
+  if (splits == 1) return 0;
+  whole = onlyStage(argument.guard, WholeTile<a, b>{tile, splits}, first.grid[0]);
+  return 2;
+}
+
+// Of kernels that make rows by themselves; perBlock divides kStretchRows.
+template <class Kernel>
+Rows rowsOf(const Kernel &) {
+  return {0, 0};
+}
+Rows rowsOf(const SoftmaxCrossEntropy &kernel) { return {kernel.n, kRowsPerBlock}; }
+Rows rowsOf(const SoftmaxCrossEntropyGrad &kernel) { return {kernel.n, kRowsPerBlock}; }
+Rows rowsOf(const Softmax &kernel) { return {kernel.rows, kRowsPerBlock}; }
+Rows rowsOf(const SoftmaxGrad &kernel) { return {kernel.rows, kRowsPerBlock}; }
+template <bool b>
+Rows rowsOf(const NarrowRows<b> &kernel) {
+  return {kernel.problem.m, kernel.kRows};
+}
+template <bool b>
+Rows rowsOf(const MergeSplits<Matmul<false, b>> &kernel) {
+  const int n = kernel.problem.n, threads = MergeSplits<Matmul<false, b>>::kThreads;
+  if (kernel.problem.sums() || threads % n != 0 || kStretchRows % (threads / n) != 0) return {0, 0};
+  return {kernel.problem.m, threads / n};
+}
+
+template <class Kernel>
+Rows rowsIn(const void *argument) {
+  return rowsOf(static_cast<const Argument<Kernel> *>(argument)->kernel);
+}
+template <class... Kernel>
+Rows rowsAt(int place, const void *argument, List<Kernel...>) {
+  static constexpr Rows (*all[])(const void *) = {&rowsIn<Kernel>...};
+  return all[place](argument);
+}
+
+Launch widened(const Launch &launch) {
+  Launch at = launch;
+  widen<false, false>(at) || widen<true, false>(at) || widen<false, true>(at) || widen<true, true>(at);
+  return at;
+}
+
 }  // namespace
 
 bool asStage(const Launch &launch, Stage &stage, std::vector<unsigned char> &argument) {
   if (launch.work != Work::kernel || launch.sharedBytes > 0) return false;
-  Launch at = launch;
-  widen<false, false>(at) || widen<true, false>(at) || widen<false, true>(at) || widen<true, true>(at);
+  const Launch at = widened(launch);
   stage.kernel = placeOf(at, Kernels());
   if (stage.kernel < 0) return false;
   std::memcpy(stage.grid, at.grid, sizeof stage.grid);
+  stage.stretch = 1;
   argument.assign(at.argument, at.argument + at.argumentBytes);
   return true;
+}
+
+int asWholeProduct(const Launch &first, const Launch *second, Stage &stage, std::vector<unsigned char> &argument) {
+  if (first.work != Work::kernel) return 0;
+  const Launch tile = widened(first);
+  Launch whole = {};
+  int taken = wholeProduct<false, false>(tile, second, whole);
+  if (taken == 0) taken = wholeProduct<true, false>(tile, second, whole);
+  if (taken == 0) taken = wholeProduct<false, true>(tile, second, whole);
+  if (taken == 0) taken = wholeProduct<true, true>(tile, second, whole);
+  if (taken > 0) (void)asStage(whole, stage, argument);
+  return taken;
+}
+
+Rows rowsOf(const Stage &stage, const std::vector<unsigned char> &argument) {
+  return rowsAt(stage.kernel, argument.data(), Kernels());
 }
 
 size_t sequenceRoom() { return kTableWords * sizeof(uint32_t); }
 
 void planSequence(Launches &launches, const void *table, size_t bytes, int stages, int blocks, Meeting *meeting) {
   launches.guard = Guard::finished;
-  const Sequence kernel = {global(static_cast<const uint32_t *>(table), bytes),
+  const Program program = {global(static_cast<const uint32_t *>(table), bytes),
                            static_cast<int>(bytes / sizeof(uint32_t)),
                            stages,
                            blocks,
                            1,
-                           meeting};
-  launch(launches, kernel, {blocks});
+                           meeting,
+                           nullptr,
+                           nullptr};
+  launch(launches, Sequence{program, nullptr}, {blocks});
   launches.list.back().together = blocks > 1;
 }
 
 void setSteps(Launch &sequence, uint32_t steps) {
   Argument<Sequence> argument;
   std::memcpy(&argument, sequence.argument, sizeof argument);
-  argument.kernel.steps = steps;
+  argument.kernel.own.steps = steps;
   std::memcpy(sequence.argument, &argument, sizeof argument);
+}
+
+size_t programBytes() { return sizeof(Program); }
+
+void writeProgram(void *programs, int place, const Launch &sequence, uint32_t steps, const DeviceStatus *status,
+                  Landing *landing) {
+  Argument<Sequence> argument;
+  std::memcpy(&argument, sequence.argument, sizeof argument);
+  Program program = argument.kernel.own;
+  program.steps = steps;
+  program.status = status;
+  program.landing = landing;
+  std::memcpy(static_cast<char *>(programs) + place * sizeof program, &program, sizeof program);
+}
+
+void planSideBySide(Launches &launches, const void *programs, int count) {
+  const Global<const Program> all =
+      global(static_cast<const Program *>(programs), static_cast<size_t>(count) * sizeof(Program));
+  launch(launches, Sequence{{}, all}, {count});
 }
 
 }  // namespace gradline::cuda
