@@ -38,8 +38,10 @@ export interface Feed {
 }
 
 const chunkSeconds = 0.015
-// Reading the results of a step takes JavaScript some microseconds; more at once would delay the event loop.
+// Steps of a chunk: so many, or more where JavaScript reads their results in a millisecond. Longer would delay the event
+// loop; shorter, and with many models at once nothing else would get done.
 const chunkSteps = 250
+const readSeconds = 0.001
 
 /** A chunk of steps is one native call of 10 to 20 ms; two chunks are always queued, so that the device never waits. */
 export class ResidentFeed implements Feed {
@@ -116,10 +118,13 @@ export class ResidentFeed implements Feed {
         const results = await (queue.shift() as Promise<Results<StepOutputs>>).catch((error: unknown) => {
           throw located(error, done)
         })
+        const read = performance.now()
         report(results, done)
         done += results.steps
-        const seconds = (performance.now() - began) / 1000 / results.steps
-        this.#chunk = Math.max(1, Math.min(chunkSteps, 2 * this.#chunk, Math.round(chunkSeconds / seconds)))
+        const now = performance.now()
+        const perStep = (milliseconds: number): number => milliseconds / 1000 / results.steps
+        const most = Math.max(chunkSteps, Math.floor(readSeconds / perStep(now - read)))
+        this.#chunk = Math.max(1, Math.min(most, 2 * this.#chunk, Math.round(chunkSeconds / perStep(now - began))))
       }
     } finally {
       if (queue.length > 0) program.stop()
