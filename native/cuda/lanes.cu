@@ -51,7 +51,7 @@ Lanes::Visit::~Visit() {
 void Lanes::forget(const Device &device) {
   const std::lock_guard lock(mutex_);
   lanes_.erase(&device);
-  changed_.notify_all();  // nobody waits for it any more
+  leader_.notify_one();  // it is not waited for any more
 }
 
 void Lanes::launch(Share &share) {
@@ -60,13 +60,13 @@ void Lanes::launch(Share &share) {
     share.isDone = false;
     lanes_[&share.device].expectedUntil = 0;  // it has come
     waiting_.push_back(&share);
-    changed_.notify_all();
+    leader_.notify_one();
     while (!share.isDone) {
       const bool waits = std::find(waiting_.begin(), waiting_.end(), &share) != waiting_.end();
       if (waits && !isLed_)
         lead(lock);
       else
-        changed_.wait(lock);
+        share.turn.wait(lock);
     }
   }
   if (!share.error.empty()) throw std::runtime_error(share.error);
@@ -92,16 +92,16 @@ void Lanes::lead(std::unique_lock<std::mutex> &lock) {
     const double left = expectedUntil() - now();
     if (slot && (left <= 0 || waiting_.size() >= kMostPrograms)) break;
     if (slot)
-      changed_.wait_for(lock, std::chrono::duration<double>(left));
+      leader_.wait_for(lock, std::chrono::duration<double>(left));
     else
-      changed_.wait(lock);
+      leader_.wait(lock);
   }
   const auto end = waiting_.begin() + static_cast<ptrdiff_t>(std::min(waiting_.size(), kMostPrograms));
   const std::vector<Share *> shares(waiting_.begin(), end);
   waiting_.erase(waiting_.begin(), end);
   slot->isBusy = true;
   isLed_ = false;
-  changed_.notify_all();  // the next who comes, or waits, prepares the next launch
+  if (!waiting_.empty()) waiting_.front()->turn.notify_one();  // to prepare the next one; else whoever comes does
   lock.unlock();
   const double began = now();
   std::string error;
@@ -121,9 +121,10 @@ void Lanes::lead(std::unique_lock<std::mutex> &lock) {
     if (error.empty()) share.landing = static_cast<const Landing *>(slot->landings.get())[i];
     lanes_[&share.device].expectedUntil = ended + kPatience * (ended - began);
     share.isDone = true;
+    share.turn.notify_one();
   }
   slot->isBusy = false;
-  changed_.notify_all();
+  leader_.notify_one();
 }
 
 // Decides how many steps each of them makes, and puts the launch into the stream of the slot.

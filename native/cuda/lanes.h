@@ -46,6 +46,7 @@ class Lanes {
     Landing landing;
     std::string error;
     bool isDone = false;
+    std::condition_variable turn{};  // it is done, or has to prepare the launch: nobody else is woken for that
   };
   // Returns when the steps are made. What the program uses must be free of other work. Throws when a call of the
   // runtime fails, whichever of the lanes made it.
@@ -63,8 +64,8 @@ class Lanes {
   double expectedUntil() const;
   static void put(Slot &slot, const std::vector<Share *> &shares);
 
-  std::mutex mutex_;  // of all below
-  std::condition_variable changed_;
+  std::mutex mutex_;                // of all below
+  std::condition_variable leader_;  // who prepares a launch waits here for others, and for a slot
   std::map<const Device *, Lane> lanes_;
   std::vector<Share *> waiting_;  // for the launch being prepared
   bool isLed_ = false;            // somebody prepares it

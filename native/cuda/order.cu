@@ -147,8 +147,11 @@ int order(std::vector<Member> &members, int blocks) {
     sorted.push_back(std::move(member));
   }
   members = std::move(sorted);
+  if (!wasGap || !members.front().stage.inGap || interval == 1) return interval;
   // The gap that ends a step is the one that begins the next.
-  return wasGap && members.front().stage.inGap && interval > 1 ? interval - 1 : interval;
+  for (Member &member : members)
+    if (member.interval == interval) member.interval = 1;
+  return interval - 1;
 }
 
 }  // namespace gradline::cuda

@@ -62,6 +62,7 @@ describe('random programs', () => {
     const packed = run({})
     expect(packed.flat().every(Number.isFinite)).toBe(true)
     expect(run({ plan: 'none' })).toEqual(packed)
+    expect(run({ plan: 'apart' })).toEqual(packed)
     expect(run({ without: passNames })).toEqual(packed)
     expect(run({ plan: 'none', without: passNames })).toEqual(packed)
     const oracle = run({ device: 'ref', plan: 'none', without: passNames })
@@ -112,6 +113,16 @@ describe('memory()', () => {
     expect(packed.memory().act).toBeLessThan(apart.memory().act)
     expect(packed.print()).toMatch(/act [\d.]+ KiB \([\d.]+ KiB unshared\)/)
     expect(apart.print()).not.toContain('unshared')
+  })
+
+  it('of values apart is between the two, and no more than the packed one where there is much of it', () => {
+    const [packed, apart, none] = (['packed', 'apart', 'none'] as const).map((plan) => step({ plan }).memory().act)
+    expect(packed).toBeLessThan(apart as number)
+    expect(apart).toBeLessThan(none as number) // what is made in place stays so
+    const large = (plan: 'packed' | 'apart'): number =>
+      record(({ x }) => ops.sum(ops.matmul(ops.matmul(ops.matmul(x, x), x), x)), { x: [1200, 1200] }, { plan }).memory()
+        .act
+    expect(large('apart')).toBe(large('packed'))
   })
 
   it('of a program in double precision counts eight bytes', () => {

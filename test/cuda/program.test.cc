@@ -266,12 +266,24 @@ void compare(const char *name, const std::vector<float> &got, const std::vector<
 void testBarriers() {
   Network launches(true, 0, kLarge);
   launches.steps(3);
+  int64_t faultRow = -1;
   for (const emulator::Order order : {emulator::Order::forward, emulator::Order::reverse, emulator::Order::random}) {
     emulator::setOrder(order, 7);
     for (const int multiprocessors : {2, 3, 4}) {
       Network sequence(true, multiprocessors, kLarge);
       sequence.steps(3);
       if (sequence.parameters() != launches.parameters()) failed("a sequence in rows", "has other bits than launches");
+      // Some rows of the next batches have no label: their blocks stop, others go on, and nothing that lasts changes.
+      for (int64_t i = 0; i < kSamples; i += 3) sequence.labels()[i] = 99;
+      sequence.steps(3);
+      const DeviceStatus &status = sequence.status();
+      if (sequence.parameters() != launches.parameters() || status.steps != 3 || !status.finished ||
+          status.first.fault != static_cast<int32_t>(Fault::labelOutOfRange) || status.first.op != 6)
+        failed("a fault in rows",
+               "of op " + std::to_string(status.first.op) + " in step " + std::to_string(status.steps));
+      if (faultRow < 0) faultRow = status.first.row;
+      if (status.first.row != faultRow)
+        failed("a fault in rows", "is reported of row " + std::to_string(status.first.row));
     }
   }
   emulator::setOrder(emulator::Order::forward);
