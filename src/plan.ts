@@ -30,13 +30,10 @@ export interface MemoryPlan {
 }
 
 /**
- * 'packed' shares memory between values whose lifetimes do not meet; 'apart' does so only where there is much of it, for
- * devices that run ops at the same time: a place that two values share is an order between the ops that use it; 'none'
- * gives each its own, operations in place included, to tell bugs apart.
+ * 'packed' shares memory between values whose lifetimes do not meet; 'apart' only above 16 MiB, for devices that run ops at
+ * the same time: a place that two values share orders the ops that use it; 'none': never, nor in place, to tell bugs apart.
  */
 export type PlanMode = 'packed' | 'apart' | 'none'
-
-const mostApart = 16 * 2 ** 20 // bytes
 
 // Tensors that share one place: a value and those computed in place of it.
 interface Block {
@@ -89,7 +86,7 @@ export function planMemory(program: Lowered, numerics: Numerics, mode: PlanMode)
   const blocks = lifetimes(program.nodes, (tensor) => !places.has(tensor), bytes, mode)
   const distinct = [...new Set(blocks.values())]
   const unshared = distinct.reduce((total, block) => total + block.bytes, 0)
-  if (mode === 'apart' && unshared <= mostApart) {
+  if (mode === 'apart' && unshared <= 16 * 2 ** 20) {
     for (const block of distinct) [block.from, block.to] = [0, program.nodes.length]
   }
   const packed = regions[act] as PlannedRegion

@@ -15,7 +15,7 @@
 //
 // Memory is reached only through Global<T> and Shared<T>: plain pointers on the card, checked ones in the emulator. All
 // 32 lanes of a warp take part in a shuffle, all threads of a block in a barrier; blocks of one launch never talk, but
-// for those of a sequence (kernels/sequence.cu) at its barriers.
+// for those of a sequence (kernels/sequence.cuh) at its barriers.
 // There are no float atomics here, and that is on purpose: they would make bits depend on timing.
 #pragma once
 #include <math.h>
@@ -50,7 +50,7 @@ GPU_DEVICE int lane() { return static_cast<int>(threadIdx.x % 32); }
 GPU_DEVICE int warp() { return static_cast<int>(threadIdx.x / 32); }
 GPU_DEVICE void barrier() { __syncthreads(); }
 
-#if defined(GPU_STAGES)  // sequence.cu, where a block of the card makes block after block of other kernels
+#if defined(GPU_STAGES)  // sequence.cuh, where a block of the card makes block after block of other kernels
 inline namespace stages {
 __shared__ int placeInStage[4];  // x, y, z, and a word that all threads of the block are to see alike
 GPU_DEVICE int block() { return placeInStage[0]; }

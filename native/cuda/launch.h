@@ -122,11 +122,11 @@ using PlanFn = bool (*)(const Op &op, Launches &launches);
 // counted or, after a fault, nothing runs any more. The ring may be memory of the host that the card can write.
 void planEndOfStep(Launches &launches, const void *metrics, void *ring, int64_t words, int64_t slots);
 
-// ---- Several launches as one (kernels/sequence.cu; merge.h decides which)
+// ---- Several launches as one (kernels/sequence.cuh; merge.h decides which)
 
 // A launch within a sequence: blocks of the card make its blocks, in turn.
 struct Stage {
-  int32_t kernel;     // place in the list of sequence.cu
+  int32_t kernel;     // place in the list of sequence.cuh
   uint32_t argument;  // words from the begin of the table to its argument
   uint32_t grid[3];
   uint32_t stretch;  // neighbours among its blocks that one block of the card makes, those of a stretch of rows

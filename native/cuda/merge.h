@@ -1,4 +1,4 @@
-// Which launches of a step become one: runs of small launches are merged into sequences (kernels/sequence.cu), so that
+// Which launches of a step become one: runs of small launches are merged into sequences (kernels/sequence.cuh), so that
 // a step has few nodes and a small program one. It follows from shapes; only how many blocks share the work is the
 // card's.
 #pragma once

@@ -1,7 +1,7 @@
 // Products as stages of a sequence whose blocks end what they begin, so that no barrier of all blocks has to stand
 // within a product: narrow ones in rows, short ones with all parts of their sums. Bits are those of tile.cuh: a part of
 // a sum is added up in the same order from 0, its strips of 16 padded with zeros, and the parts in theirs. Only
-// sequence.cu, where a block can become another one, includes it.
+// sequence.cuh, where a block can become another one, includes it.
 #pragma once
 #include "matmul.cuh"
 
