@@ -196,12 +196,16 @@ export class Updater {
     )
     const flats = [...byRegion(parts.filter((part) => !single.includes(part)))].map(([region, list]) => ({
       region,
-      gradient: this.#flatGradient(region, list, accumulate),
+      ...this.#flatGradient(region, list, accumulate),
     }))
-    const norms = singles.length === 0 ? [] : [normOf(singles.map(({ gradient }) => gradient))]
+    // What prepareUpdate has no input for is put together in its norm, which is finite if its parts are.
+    const fits = singles.length === 0 ? flats.length <= maxGradients : flats.length < maxGradients
+    const direct = fits ? flats : flats.slice(0, maxGradients - 1)
+    const others = [...flats.slice(direct.length).flatMap(({ parts }) => parts), ...singles]
+    const norms = others.length === 0 ? [] : [normOf(others.map(({ gradient }) => gradient))]
     // Before the update is counted: the first one has t = 0.
     if (schedule) applySchedule(schedule, lr, this.step)
-    prepareUpdate(this.step, [...flats.map(({ gradient }) => gradient), ...norms], clipNorm, {
+    prepareUpdate(this.step, [...direct.map(({ gradient }) => gradient), ...norms], clipNorm, {
       grouped: accumulate !== undefined,
       nadam,
     })
@@ -244,17 +248,20 @@ export class Updater {
     return moving
   }
 
-  #flatGradient(region: Region, parts: readonly GradientPart[], accumulate: Group | undefined): Tensor {
-    if (!accumulate)
-      return collectGradients(
-        region,
-        parts.map((part) => this.#clipped(part)),
-      )
+  // Gradients as one vector congruent to the region, and those of its parts.
+  #flatGradient(
+    region: Region,
+    parts: readonly GradientPart[],
+    accumulate: Group | undefined,
+  ): { gradient: Tensor; parts: readonly GradientPart[] } {
+    if (!accumulate) {
+      const clipped = parts.map((part) => this.#clipped(part))
+      return { gradient: collectGradients(region, clipped), parts: clipped }
+    }
     const total = this.#sumOf(region, parts)
     accumulateGradient(region.flat(), total, collectGradients(region, parts), this.step, accumulate.rows)
-    if (this.optimizer.clipTensorNorm === 0) return total
     const means = parts.map((part) => this.#clipped({ ...part, gradient: viewOf(total, part.variable) }))
-    return collectGradients(region, means)
+    return { gradient: this.optimizer.clipTensorNorm === 0 ? total : collectGradients(region, means), parts: means }
   }
 
   // The same for a parameter that is updated by itself: its sum stands at its place in the region of sums.
@@ -310,6 +317,9 @@ export class Updater {
     return vector
   }
 }
+
+/** Gradients that prepareUpdate takes beside the step state. */
+const maxGradients = 7
 
 /** The part of a vector congruent to a region that belongs to `variable`. */
 export function viewOf(vector: Variable, variable: Variable): Variable {

@@ -282,6 +282,43 @@ describe.each(everyDevice())('on $name', ({ on }) => {
     expect(record(sgd({ groups: [{ match: '*', lr: 0 }] }))).toThrow('all have lr 0')
   })
 
+  it.each([7, 8, 12])('%i variables, each a region of its own as variable() makes them', (count) => {
+    const shapes: Shape[] = Array.from({ length: count }, (_, i) => (i % 2 ? [3] : [2, 3]))
+    const train = (region: Region | undefined, accumulate: number) => {
+      const place = (i: number): Region => region ?? new Region('param', `p${i}`)
+      const variables = shapes.map((shape, i) => place(i).add(`p${i}`, shape, 'float32'))
+      const updater = new Updater(adam({ lr: 0.1, clipNorm: 2 }))
+      const group = { size: accumulate, rows: 1, samples: 100 }
+      const program = record(
+        ({ x }) => {
+          const losses = variables.map((v, i) => ops.sum(ops.mul(ops.square(v), i === count - 1 ? x : 1)))
+          const gradients = grad(losses.reduce(ops.add), variables)
+          updater.apply(variables, gradients, accumulate > 1 ? { accumulate: group } : {})
+          return []
+        },
+        { x: [1] },
+        { ...options, step: updater.step },
+      )
+      variables.forEach((v, i) => {
+        write(v, new Float32Array(v.size).fill(i + 1), options.device)
+      })
+      for (let i = 0; i < 4; i++) program.runSync({ x: [1] })
+      const { gradNorm } = readStep(updater.step)
+      for (let i = 0; i < accumulate; i++) program.runSync({ x: [Infinity] })
+      return {
+        values: variables.flatMap((v) => Array.from(read(v))),
+        gradNorm,
+        skipped: readStep(updater.step).skipped,
+      }
+    }
+    for (const accumulate of [1, 2]) {
+      const [own, joint] = [train(undefined, accumulate), train(new Region('param', 'all'), accumulate)]
+      expect(distance(own.values, joint.values)).toBeLessThan(1e-5)
+      expect(own.gradNorm).toBeCloseTo(joint.gradNorm, 3)
+      expect(own.skipped).toBe(1)
+    }
+  })
+
   it('clips each tensor by its own norm', () => {
     const { apply, start, values } = updated(sgd({ lr: 1, clipTensorNorm: 1 }), [[2], [2], [1]], options)
     start([[0, 0], [0, 0], [0]])
