@@ -3,6 +3,9 @@
 // TypeScript part or a foreign program; people's arguments were checked there, with better words.
 #include "rules.h"
 
+// An op without a case below does not compile; so no switch over all ops here has a default.
+#pragma GCC diagnostic error "-Wswitch"
+
 namespace gradline {
 namespace {
 
@@ -472,8 +475,19 @@ void Rules::check() {
       sameShape(in(1), in(0));
       isStep(in(2));
       return notNegative(attr::averageWeights::decay);
-    default:
-      if (infoOf(op_.code).flags & kUpdateRule) return updateRule();
+    case OpCode::sgdUpdate:
+    case OpCode::adagradUpdate:
+    case OpCode::adadeltaUpdate:
+    case OpCode::rmspropUpdate:
+    case OpCode::adamUpdate:
+    case OpCode::amsgradUpdate:
+    case OpCode::adamaxUpdate:
+    case OpCode::nadamUpdate:
+    case OpCode::radamUpdate:
+    case OpCode::lionUpdate:
+      return updateRule();
+    case OpCode::count:
+      break;
   }
   fail("has no shape rule");
 }
