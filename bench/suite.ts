@@ -131,6 +131,11 @@ async function run(): Promise<void> {
     ...whole(),
   ].filter((item) => wanted(item) && (!quick || item.quick))
   const facts: Fact[] = [...memory(), ...sizes].filter(({ name }) => wanted({ name, threads: 1 }))
+  if (cases.length + facts.length === 0) {
+    throw new Error(
+      `--only: no entry is named like ${only.source}${quick ? ', or none of those that --quick measures' : ''}`,
+    )
+  }
   const before = options.file ? (JSON.parse(readFileSync(options.file, 'utf8')) as Report) : undefined
   const known = new Map(before?.entries.map((entry) => [keyOf(entry), entry]))
 
