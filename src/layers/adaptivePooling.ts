@@ -2,7 +2,7 @@
 // windows of one axis do not depend on the other, so each axis is pooled by itself: width first, so that the gradient of a
 // maximum goes to the first largest element row by row, as in any other maximum pooling.
 
-import { checkOptions } from '../errors.js'
+import { checkInteger, checkOptions } from '../errors.js'
 import { concat, slice } from '../ops/move.js'
 import { avgPool2d, maxPool2d } from '../ops/pool.js'
 import { checkPair, type Pair } from '../ops/window.js'
@@ -36,14 +36,18 @@ function adaptive(kind: string, pool: Pool, size: Pair, options: { name?: string
     kind,
     (x) => {
       checkImage(kind, x)
-      return along(pool, along(pool, x, 2, ow), 1, oh)
+      return along(kind, pool, along(kind, pool, x, 2, ow), 1, oh)
     },
     options.name,
   )
 }
 
-function along(pool: Pool, x: Tensor, axis: 1 | 2, count: number): Tensor {
+// Windows that are not all alike are ops of their own, so there is an end to their number.
+const mostWindows = 1024
+
+function along(kind: string, pool: Pool, x: Tensor, axis: 1 | 2, count: number): Tensor {
   const size = x.shape[axis] as number
+  checkInteger(`size of ${kind}`, count, { min: 1, max: Math.max(size, mostWindows) })
   const pair = (length: number): [number, number] => (axis === 1 ? [length, 1] : [1, length])
   const windows = Array.from({ length: count }, (_, i) => {
     const begin = Math.floor((i * size) / count)

@@ -8,10 +8,13 @@ export type Pair = number | readonly [number, number]
 /** 'valid': none. 'same': output size = input size / stride rounded up, the odd pixel at the far side. */
 export type Padding = 'valid' | 'same' | Pair
 
+// Of a window, its steps and the zeros around it; native code has the same bound.
+const longest = 2 ** 20
+
 export function checkPair(name: string, value: Pair, min: number): [number, number] {
   const pair = typeof value === 'number' ? [value, value] : value
   if (!Array.isArray(pair) || pair.length !== 2) throw expected('a number or [vertical, horizontal]', name, value)
-  for (const part of pair) checkInteger(name, part, { min })
+  for (const part of pair) checkInteger(name, part, { min, max: longest })
   return [pair[0] as number, pair[1] as number]
 }
 
