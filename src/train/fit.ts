@@ -29,7 +29,7 @@ export interface FitOptions {
   /** Default 1. */
   epochs?: number
   /**
-   * Default 32. The last batch of an epoch is smaller when the data do not divide; it is used, not dropped. Not for a source
+   * Default 32, at most the size of the data. The last batch of an epoch is smaller when the data do not divide; it is used, not dropped. Not for a source
    * of batches, which have their size from it.
    */
   batchSize?: number
@@ -78,6 +78,8 @@ const optionNames = [
   'signal',
   'device',
 ]
+const usualBatch = 32
+
 /** A training run: await it for its history, or iterate over it for its events. */
 export class Fit implements PromiseLike<History>, AsyncIterable<FitEvent> {
   #observed = false
@@ -198,7 +200,9 @@ export class Loop {
     this.#options = options
     this.#measuring = new Measuring(options.loss, metricsOf(options.loss, options.metrics))
     this.#epochs = checkInteger('epochs', options.epochs ?? 1, { min: 0 })
-    this.#batchSize = checkInteger('batchSize', options.batchSize ?? 32, { min: 1 })
+    // Of data that are none the check below tells more.
+    const most = isBatchSource(data) ? usualBatch : (data?.length ?? usualBatch)
+    this.#batchSize = checkInteger('batchSize', options.batchSize ?? Math.min(usualBatch, most), { min: 1 })
     this.#accumulate = checkInteger('accumulate', options.accumulate ?? 1, { min: 1 })
     this.#emit = emit
     if (isBatchSource(data)) {
@@ -281,11 +285,20 @@ export class Loop {
       for (const callback of callbacks) await callback.onEnd?.(this.#history, control)
       return this.#history
     } catch (error) {
-      for (const callback of callbacks) callback.onError?.(error, control)
+      for (const callback of callbacks) this.#tell(callback, error, control)
       throw error
     } finally {
       signal?.removeEventListener('abort', onAbort)
       await feed.close()
+    }
+  }
+
+  // The error that ended the run is the one to be thrown, whatever happens to those who are told of it.
+  #tell(callback: Callback, error: unknown, control: RunControl): void {
+    try {
+      callback.onError?.(error, control)
+    } catch (second) {
+      process.emitWarning(`onError of a callback failed: ${(second as Error)?.message}`)
     }
   }
 

@@ -21,7 +21,7 @@ export interface LrFinderOptions {
   to?: number
   /** Updates. Default 100. */
   steps?: number
-  /** Default 32. */
+  /** Default 32, at most the size of the data. */
   batchSize?: number
   /** Ends when the smoothed loss exceeds the best one this many times. Default 4. */
   divergence?: number
@@ -59,7 +59,10 @@ export async function lrFinder(net: Model, data: Dataset, options: LrFinderOptio
   const steps = checkInteger('steps of lrFinder', options.steps ?? 100, { min: 2 })
   const divergence = checkFinite('divergence of lrFinder', options.divergence ?? 4, { above: 1 })
   net.checkData('data', data, loss)
-  const batch = checkInteger('batchSize of lrFinder', options.batchSize ?? 32, { min: 1, max: data.length })
+  const batch = checkInteger('batchSize of lrFinder', options.batchSize ?? Math.min(32, data.length), {
+    min: 1,
+    max: data.length,
+  })
   const rising = schedule('lrFinder', 'step', steps, (lr) => ({
     kind: 'exponential',
     base: lr,
