@@ -89,6 +89,7 @@ export function device(name: string | Device = 'cpu', options: DeviceOptions = {
       fix: `This build of gradline has ${devices().join(', ')}`,
     })
   }
+  if (typeof name !== 'string') throw expected("a name such as 'cpu' or 'cuda:0'", 'device', name)
   const card = /^cuda(?::(\d+))?$/.exec(name)
   if (card) return openCard(Number(card[1] ?? 0), options)
   checkOneOf('device', name, ['cpu', 'ref', 'cuda'] as const)

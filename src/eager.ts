@@ -1,9 +1,8 @@
 // Eager mode: an op outside a recording runs at once, as a program of that one op through the same door as any other, so
 // it cannot drift from recorded mode. It is for looking at values; training belongs into programs.
 
-import type { DType } from './dtype.js'
-import { convert } from './dtype.js'
-import { checkOptions, expected } from './errors.js'
+import { convert, type DType, dtypes } from './dtype.js'
+import { checkOneOf, checkOptions, expected } from './errors.js'
 import { apply, type Context, setEagerContext } from './graph.js'
 import { read } from './memory.js'
 import type { Attrs, Op } from './op.js'
@@ -64,6 +63,7 @@ export function tensor(
   const flat = nested ? ([values].flat(Number.POSITIVE_INFINITY) as number[]) : (values as ArrayLike<number>)
   if (flat.length !== sizeOf(shape)) throw expected(`${sizeOf(shape)} elements`, 'tensor', values)
   for (let i = 0; i < flat.length; i++) if (typeof flat[i] !== 'number') throw expected('numbers', 'tensor', flat[i])
+  if (options.dtype !== undefined) checkOneOf('dtype of tensor', options.dtype, dtypes)
   const dtype =
     options.dtype ?? (values instanceof Int32Array ? 'int32' : values instanceof Uint8Array ? 'uint8' : 'float32')
   return new Tensor(shape, dtype, { data: convert(flat, dtype) })

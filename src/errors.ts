@@ -159,6 +159,18 @@ export function checkFinite(name: string, value: unknown, range: NumberRange = {
   throw expected(text, name, value, range)
 }
 
+/** Returns `value` if it is a function, else throws. */
+export function checkFunction<F>(name: string, value: F, what = 'a function'): F {
+  if (typeof value === 'function') return value
+  throw expected(what, name, value)
+}
+
+/** Returns `value` if it is a text that is not empty, else throws. */
+export function checkText(name: string, value: unknown): string {
+  if (typeof value === 'string' && value !== '') return value
+  throw expected('a text', name, value)
+}
+
 /** Returns `value` if it is one of `allowed` (compared by ===), else throws and names the nearest allowed text. */
 export function checkOneOf<const T extends string | number | boolean>(
   name: string,
@@ -191,6 +203,8 @@ export function checkOptions<T extends object>(
   }
   for (const key of Object.keys(options)) {
     if (allowed.includes(key)) continue
+    // A layer called with a tensor, a loss with its data: what is wrong is not the name of an option.
+    if (!isPlain(options)) throw expected('an object of options', `the options of ${where}`, options)
     const near = nearest(key, allowed)
     const names = allowed.length === 0 ? 'no options' : `options among ${allowed.join(', ')}`
     throw new GradlineError('argument', `Expected ${names} for ${where} but received ${describeValue(key)}.`, {
@@ -198,6 +212,11 @@ export function checkOptions<T extends object>(
     })
   }
   return options
+}
+
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null
 }
 
 /** The candidate most like `text`, or undefined if none is near enough to be what was meant. */

@@ -3,8 +3,8 @@
 
 import { GradlineError } from './errors.js'
 import { apply1, currentGraph, type Node } from './graph.js'
-import { type Op, opTable } from './op.js'
-import { type Shape, showShape } from './shape.js'
+import { checkTensors, type Op, opTable } from './op.js'
+import { checkList, type Shape, showShape } from './shape.js'
 import { type Tensor, Variable } from './tensor.js'
 
 /**
@@ -15,6 +15,9 @@ import { type Tensor, Variable } from './tensor.js'
  */
 export function grad(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
   const graph = currentGraph('grad()')
+  checkTensors('the loss of grad', loss)
+  checkList('what grad is taken with respect to', wrt, 'an array of tensors')
+  checkTensors('what grad is taken with respect to', ...wrt)
   if (loss.size !== 1 || loss.dtype !== 'float32') {
     throw new GradlineError(
       'shape',

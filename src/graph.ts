@@ -80,7 +80,7 @@ export class Graph implements Context {
   }
 
   apply(op: Op, inputs: readonly Tensor[], attrs: Attrs, asked: Shape): readonly Tensor[] {
-    for (const input of inputs) this.#claim(op, input)
+    for (const input of inputs) this.claim(op.name, input)
     const node: { -readonly [K in keyof Node]: Node[K] } = {
       op,
       inputs,
@@ -105,7 +105,7 @@ export class Graph implements Context {
 
   /** Records `variable = value`, in written order: ops recorded later read the new value. */
   assign(copy: Op, variable: Variable, value: Tensor): void {
-    this.#claim(copy, value)
+    this.claim(copy.name, value)
     this.#push({
       op: copy,
       inputs: [value],
@@ -173,19 +173,20 @@ export class Graph implements Context {
     this.nodes.push(node)
   }
 
-  #claim(op: Op, input: Tensor): void {
+  /** Checks that a value belongs to this recording. `user` is who is given it, for messages. */
+  claim(user: string, input: Tensor): void {
     if (input instanceof Variable || this.inputs.some(({ tensor }) => tensor === input)) return
     if (this.gradientBuffers.some(({ flat }) => flat === input)) return
     if (input.node && this.#order.has(input.node)) return
     if (!input.isEager) {
       throw new GradlineError(
         'recording',
-        `The ${input} given to ${op.name} belongs to another recording. Keep what must outlive a program in a variable`,
+        `The ${input} given to ${user} belongs to another recording. Keep what must outlive a program in a variable`,
       )
     }
     throw new GradlineError(
       'recording',
-      `Expected a value of the program being recorded for ${op.name} but received an eager tensor, whose numbers would ` +
+      `Expected a value of the program being recorded for ${user} but received an eager tensor, whose numbers would ` +
         'be frozen into the program. Pass it as an input, or keep it in a variable',
     )
   }

@@ -1,9 +1,9 @@
 // Memory of regions: attached to a region when a program that uses it is loaded or its first value is written. Reads and
 // writes copy; while a program that uses the region is queued or runs they are refused, so nobody sees half a step.
 
-import { type Device, device } from './device.js'
-import { allocate, bytesView, convert, type DType, type TypedArray } from './dtype.js'
-import { checkOptions, expected, GradlineError } from './errors.js'
+import { Device, device } from './device.js'
+import { allocate, bytesView, convert, type DType, dtypes, type TypedArray } from './dtype.js'
+import { checkOneOf, checkOptions, checkText, expected, GradlineError } from './errors.js'
 import { type NativeStorage, translate } from './native.js'
 import { checkShape, type Shape, showShape, sizeOf } from './shape.js'
 import { decodeStep, encodeStep, type StepFields } from './step.js'
@@ -43,6 +43,9 @@ export function read(variable: Variable): TypedArray {
 /** Sets all elements of the variable. Throws when the number of elements differs or a program uses its region. */
 export function write(variable: Variable, values: ArrayLike<number>, on: Device = device()): void {
   if (!(variable instanceof Variable)) throw expected('a variable', 'write', variable)
+  if (typeof values?.length !== 'number')
+    throw expected('an array of numbers', `the elements of ${variable.name}`, values)
+  if (!(on instanceof Device)) throw expected('a device such as device()', 'write', on)
   if (values.length !== variable.size) {
     throw new GradlineError(
       'shape',
@@ -64,22 +67,36 @@ export interface VariableOptions {
 export function variable(shape: Shape, options: VariableOptions = {}): Variable {
   const known = ['name', 'value', 'dtype']
   const { name = 'variable', value = 0, dtype = 'float32' } = checkOptions('variable', options, known)
+  checkText('name of variable', name)
+  checkOneOf(`element type of ${name}`, dtype, dtypes)
   const size = sizeOf(checkShape(`shape of ${name}`, shape))
+  // Memory begins as zeros.
+  if (value === 0) return new Region('param', name).add(name, [...shape], dtype)
   if (typeof value !== 'number' && typeof value?.length !== 'number')
     throw expected('numbers', `value of ${name}`, value)
-  const initial = typeof value === 'number' ? allocate(dtype, size).fill(value) : convert(value, dtype).slice()
+  const initial =
+    typeof value === 'number'
+      ? allocate(dtype, size).fill(convert([value], dtype)[0] as number)
+      : convert(value, dtype).slice()
   if (initial.length !== size) throw expected(`${size} elements`, `value of ${name} ${showShape(shape)}`, value)
   return new Region('param', name).add(name, [...shape], dtype, initial)
 }
 
+function checkState(name: string, state: Variable): void {
+  const isState = state instanceof Variable && state.region.kind === 'step'
+  if (!isState) throw expected('a step state, such as program.step or updater.step,', name, state)
+}
+
 /** The fields of a step state. */
 export function readStep(state: Variable): StepFields {
+  checkState('readStep', state)
   return decodeStep(read(state) as Uint8Array)
 }
 
 /** Changes some fields of a step state between runs. */
 export function writeStep(state: Variable, fields: Partial<StepFields>, on: Device = device()): void {
+  checkState('writeStep', state)
   const bytes = read(state) as Uint8Array
-  encodeStep(bytes, fields)
+  encodeStep(bytes, fields ?? {})
   write(state, bytes, on)
 }

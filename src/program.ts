@@ -2,9 +2,9 @@
 // record -> passes -> plan -> encode -> load, each stage visible through the methods below.
 
 import { type Device, device } from './device.js'
-import { allocate, bytesOf, bytesView, convert, type DType, type Numerics, numericsClasses } from './dtype.js'
+import { allocate, bytesOf, bytesView, convert, type DType, dtypes, type Numerics, numericsClasses } from './dtype.js'
 import { type Encoded, encode, placeOf } from './encode.js'
-import { checkInteger, checkOneOf, checkOptions, expected, GradlineError } from './errors.js'
+import { checkFunction, checkInteger, checkOneOf, checkOptions, checkText, expected, GradlineError } from './errors.js'
 import { Graph, recordInto } from './graph.js'
 import { type Lowered, lower } from './lower.js'
 import { storageOf } from './memory.js'
@@ -52,6 +52,7 @@ export interface ProgramOptions {
 
 const isTensor = (value: unknown): value is Tensor => value instanceof Tensor
 const maxSteps = 2 ** 31
+const maxResultBytes = 2 ** 30 // of a run, in native code too
 const noTensors = 'tensors, or arrays and objects of tensors'
 
 /**
@@ -65,7 +66,9 @@ export function record<I extends InputSpecs, O extends Outputs>(
   options: ProgramOptions = {},
 ): Program<I, O> {
   checkOptions('record', options, ['name', 'device', 'step', 'seed', 'numerics', 'plan', 'without'])
-  if (typeof fn !== 'function') throw expected('a function of tensors', 'record', fn)
+  checkFunction('record', fn, 'a function of tensors')
+  if (typeof inputs !== 'object' || inputs === null) throw expected('shapes by name', 'the inputs of record', inputs)
+  if (options.name !== undefined) checkText('name of record', options.name)
   if (options.step && options.seed !== undefined) throw expected('either step or seed', 'record', options)
   const seed = checkInteger('seed', options.seed ?? 0, { min: 0 })
   const graph = new Graph(options.step ?? stepState('step', { seed }))
@@ -74,6 +77,7 @@ export function record<I extends InputSpecs, O extends Outputs>(
       if (typeof spec !== 'object' || spec === null)
         throw expected('a shape or { shape, dtype }', `input ${name}`, spec)
       const { shape, dtype } = 'shape' in spec ? spec : { shape: spec, dtype: 'float32' as const }
+      checkOneOf(`element type of input ${name}`, dtype, dtypes)
       return [name, graph.input(name, new Tensor(checkShape(`shape of input ${name}`, shape), dtype))]
     }),
   )
@@ -136,7 +140,9 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
     }
     this.step = graph.step
     this.#returned = returned
-    this.#lowered = optimize(lower(graph, flatten(returned, isTensor, noTensors)), options.without)
+    const outputs = flatten(returned, isTensor, noTensors)
+    for (const { path, leaf } of outputs) graph.claim(path === '' ? 'the result' : `the result ${path}`, leaf)
+    this.#lowered = optimize(lower(graph, outputs), options.without)
     const usual = this.device.name.startsWith('cuda') ? 'apart' : 'packed'
     this.#memory = planMemory(this.#lowered, this.numerics, options.plan ?? usual)
     this.#encoded = encode(this.#lowered, this.#memory, this.numerics, opcodes())
@@ -269,6 +275,13 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
   #load(): NativeProgram {
     if (this.#closed) throw new GradlineError('state', `The program ${this.name} was closed`)
     if (this.#native) return this.#native
+    const results = this.#memory.regions.find(({ kind }) => kind === 'metric')?.bytes ?? 0
+    if (results > maxResultBytes) {
+      throw new GradlineError(
+        'argument',
+        `The results of a step of ${this.name} take ${results} bytes, at most 1 GiB come back`,
+      )
+    }
     const storages = this.#memory.regions.map(({ external }) => {
       if (!external) return null
       const wide = external.variables.find(({ dtype }) => dtype === 'float32')
@@ -296,7 +309,7 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
     checkOptions(`the inputs of ${this.name}`, inputs, names)
     return this.#lowered.inputs.map(({ name, tensor }) => {
       const data = (inputs as Record<string, ArrayLike<number>>)[name]
-      if (data === undefined || typeof data.length !== 'number') {
+      if (typeof data?.length !== 'number') {
         throw expected(`${tensor.size} elements ${showShape(tensor.shape)}`, `input ${name} of ${this.name}`, data)
       }
       if (data.length !== tensor.size) {

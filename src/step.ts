@@ -1,7 +1,7 @@
 // The step state: the 256 bytes in which everything stands that changes from step to step. Its fields and their rules are
 // those of StepState in native/abi.h; this file only knows their places.
 
-import { checkFinite, checkInteger, checkOptions } from './errors.js'
+import { checkFinite, checkInteger, checkOptions, checkText } from './errors.js'
 import { Region, type Variable } from './tensor.js'
 
 export const stepBytes = 256
@@ -50,6 +50,7 @@ const places: Record<keyof StepFields, { offset: number; kind: 'u64' | 'f64' }> 
 
 /** A step state of its own, e.g. one per optimizer; fields not given start at 0, rateFactor at 1. */
 export function stepState(name = 'step', fields: Partial<StepFields> = {}): Variable {
+  checkText('the name of a step state', name)
   const bytes = new Uint8Array(stepBytes)
   encodeStep(bytes, { rateFactor: 1, ...fields })
   return new Region('step', name).add(name, [stepBytes], 'uint8', bytes)

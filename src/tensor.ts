@@ -3,7 +3,7 @@
 // that outlives the program. No operation is defined here.
 
 import type { DType, TypedArray } from './dtype.js'
-import { GradlineError } from './errors.js'
+import { expected, GradlineError } from './errors.js'
 import type { Node } from './graph.js'
 import { type Shape, showShape, sizeOf } from './shape.js'
 
@@ -15,6 +15,7 @@ export class Tensor {
   readonly #data: TypedArray | undefined
 
   constructor(shape: Shape, dtype: DType, from: { node?: Node; data?: TypedArray } = {}) {
+    if (!Array.isArray(shape)) throw expected('an array of sizes', 'the shape of a tensor', shape)
     this.shape = shape
     this.dtype = dtype
     this.node = from.node

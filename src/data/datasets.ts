@@ -5,7 +5,7 @@ import { stat } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { checkOptions, expected, GradlineError } from '../errors.js'
-import { type Dataset, dataset, type SplitOptions } from './dataset.js'
+import { Dataset, dataset, type SplitOptions } from './dataset.js'
 import { readIdx } from './idx.js'
 
 export interface MnistOptions {
@@ -32,6 +32,9 @@ export class LabeledSplits {
   readonly test: Dataset
 
   constructor(train: Dataset, test: Dataset) {
+    for (const part of [train, test]) {
+      if (!(part instanceof Dataset)) throw expected('a data set made by dataset()', 'LabeledSplits', part)
+    }
     this.train = train
     this.test = test
   }

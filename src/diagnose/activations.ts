@@ -48,7 +48,7 @@ export async function activationHistograms(
   checkOptions('activationHistograms', options, ['bins', 'range', 'batchSize'])
   checkLayered('activationHistograms', net)
   const bins = checkInteger('bins', options.bins ?? 30, { min: 1, max: 1e6 })
-  const range = options.range && checkRange(options.range)
+  const range = options.range === undefined ? undefined : checkRange(options.range)
   const tallies: Tally[] = []
   const first = range ? [] : await visit(net, samples, options, () => new Extent())
   await visit(net, samples, options, (_, i) => {

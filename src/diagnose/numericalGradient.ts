@@ -22,8 +22,13 @@ export function numericalGradient(
   checkOptions('numericalGradient', options, ['h'])
   const h = checkFinite('h of numericalGradient', options.h ?? 1e-4, { above: 0 })
   if (typeof f !== 'function') throw expected('a function of an array', 'numericalGradient', f)
-  if (typeof x?.length !== 'number') throw expected('an array of numbers', 'x of numericalGradient', x)
-  const point = Float64Array.from(x)
+  if (!(x?.length >= 0)) throw expected('an array of numbers', 'x of numericalGradient', x)
+  const point = new Float64Array(x.length)
+  for (let i = 0; i < point.length; i++) {
+    const value: unknown = x[i]
+    if (typeof value !== 'number') throw expected('a number', `element ${i} of x of numericalGradient`, value)
+    point[i] = value
+  }
   return point.map((at, i) => {
     point[i] = at + h
     const above = f(point)

@@ -6,7 +6,7 @@ import { checkFinite, checkOptions } from '../errors.js'
 import { fill } from '../ops/move.js'
 import { randomNormal, randomUniform } from '../ops/random.js'
 import type { Shape } from '../shape.js'
-import { sizeOf } from '../shape.js'
+import { checkShape, sizeOf } from '../shape.js'
 import type { Tensor } from '../tensor.js'
 
 export interface Fans {
@@ -20,6 +20,7 @@ export type Initializer = (shape: Shape, fans: Fans) => Tensor
 
 /** Fans of a weight whose last two axes are [inputs, outputs] and whose axes before them are filter taps. */
 export function fansOf(shape: Shape): Fans {
+  checkShape('shape of fansOf', shape)
   const taps = sizeOf(shape.slice(0, -2))
   return { in: taps * (shape.at(-2) ?? 1), out: taps * (shape.at(-1) ?? 1) }
 }

@@ -2,7 +2,7 @@
 // model before anything is changed.
 
 import { readFile } from 'node:fs/promises'
-import { fileError, GradlineError } from '../errors.js'
+import { checkOptions, checkText, fileError, GradlineError } from '../errors.js'
 import { type Shape, sameShape, showShape, sizeOf } from '../shape.js'
 import { writeFileAtomic } from './atomic.js'
 import { decodeSafetensors, encodeSafetensors } from './safetensors.js'
@@ -42,6 +42,8 @@ export async function loadWeights(
   wanted: readonly WeightFacts[],
   { map = {}, strict = true }: LoadOptions = {},
 ): Promise<Weight[]> {
+  checkText('the file to load', file)
+  if (typeof map !== 'function') checkOptions('map of load', map, Object.keys(map ?? {}))
   const nameOf = typeof map === 'function' ? map : (path: string) => mapped(path, map)
   const bytes = await readFile(file).catch((error: unknown) => {
     throw fileError('read', file, error)

@@ -1,10 +1,10 @@
 // What a layer is: a function of a tensor and a scope. The scope gives it parameters, state and a name; the layer itself
 // holds nothing, so recording it again for another batch size finds the same parameters under the same names.
 
-import { checkOptions, expected, GradlineError } from '../errors.js'
+import { checkFunction, checkOptions, checkText, expected, GradlineError } from '../errors.js'
 import { currentGraph } from '../graph.js'
 import { type Fans, fansOf, type Initializer } from '../initializers/initializer.js'
-import { type Shape, sameShape, showShape } from '../shape.js'
+import { checkShape, type Shape, sameShape, showShape } from '../shape.js'
 import { type ParameterRules, Region, Tensor, type Variable } from '../tensor.js'
 
 /** 'train' updates running statistics and drops units; 'predict' does neither. */
@@ -30,8 +30,9 @@ export function layer(
   label?: string,
   options?: object,
 ): Layer {
-  if (label !== undefined && (typeof label !== 'string' || label === ''))
-    throw expected('a text', `name of ${kind}`, label)
+  checkText('the kind of a layer', kind)
+  checkFunction(`the layer ${kind}`, apply, 'a function (x, scope) => y')
+  if (label !== undefined) checkText(`name of ${kind}`, label)
   return Object.assign((x: Tensor, scope: Scope) => apply(x, scope), { kind, label, options })
 }
 
@@ -62,15 +63,15 @@ export class Weights {
     path: string,
     shape: Shape,
     initializer: Initializer,
-    fans: Fans,
+    fans?: Fans,
     rules: ParameterRules = {},
   ): Variable {
     const known = this.entries.get(path)
     if (!known) {
       if (typeof initializer !== 'function') throw expected('an initializer such as heNormal()', path, initializer)
-      const variable = region.add(path, shape, 'float32')
+      const variable = region.add(path, checkShape(`shape of ${path}`, shape), 'float32')
       variable.rules = rules
-      this.entries.set(path, { path, variable, initializer, fans })
+      this.entries.set(path, { path, variable, initializer, fans: fans ?? fansOf(shape) })
       return variable
     }
     if (!sameShape(known.variable.shape, shape)) {
@@ -142,19 +143,15 @@ export class Scope {
   }
 
   /** A trained parameter, `path.name`. Fans are read from the shape unless given; `rules` are obeyed by optimizers. */
-  param(
-    name: string,
-    shape: Shape,
-    initializer: Initializer,
-    fans: Fans = fansOf(shape),
-    rules: ParameterRules = {},
-  ): Variable {
-    return this.#weights.obtain(this.#weights.params, this.#pathOf(name), shape, initializer, fans, rules)
+  param(name: string, shape: Shape, initializer: Initializer, fans?: Fans, rules: ParameterRules = {}): Variable {
+    const path = this.#pathOf(checkText('the name of a parameter', name))
+    return this.#weights.obtain(this.#weights.params, path, shape, initializer, fans, rules)
   }
 
   /** A value that outlives the step and is changed by assign(), not by the optimizer; saved with the model. */
   state(name: string, shape: Shape, initializer: Initializer): Variable {
-    return this.#weights.obtain(this.#weights.states, this.#pathOf(name), shape, initializer, fansOf(shape))
+    const path = this.#pathOf(checkText('the name of a state', name))
+    return this.#weights.obtain(this.#weights.states, path, shape, initializer)
   }
 
   /** The scope of a layer inside this one. */
@@ -250,8 +247,9 @@ export function walk(
 ): Step[] {
   if (!Array.isArray(layers)) throw expected('a layer or a list of layers', scope.path || 'a model', layers)
   layers.forEach((each, i) => {
-    if (typeof each !== 'function') throw expected('a layer, i.e. a function (x, scope) => y', `layer ${i + 1}`, each)
+    checkFunction(`layer ${i + 1}`, each, 'a layer, i.e. a function (x, scope) => y')
   })
+  if (!(x instanceof Tensor)) throw expected('a tensor', `the input of ${scope.path || 'layers'}`, x)
   const steps: Step[] = []
   layers.forEach((each, i) => {
     const kind = kindOf(each)

@@ -1,7 +1,7 @@
 // What a loss is: a function of prediction and target, usually to a scalar that fit() minimizes. Here too: how values per
 // element or per sample become that scalar, and how targets are matched to predictions. No formula of a loss stands here.
 
-import { checkFinite, checkOneOf, expected, GradlineError } from '../errors.js'
+import { checkFinite, checkFunction, checkOneOf, checkOptions, checkText, expected, GradlineError } from '../errors.js'
 import { div, maximum, mul, scale } from '../ops/elementwise.js'
 import { checkLabel, oneHot } from '../ops/loss.js'
 import { cast, reshape, slice, vector } from '../ops/move.js'
@@ -43,6 +43,9 @@ export function loss(
   apply: (prediction: Tensor, target: Tensor) => Tensor,
   traits: LossTraits = {},
 ): Loss {
+  checkText('the name of a loss', kind)
+  checkFunction(`the loss ${kind}`, apply, 'a function of prediction and target')
+  checkOptions(`loss ${kind}`, traits, ['reduction', 'labels', 'ignoreIndex'])
   return Object.assign((prediction: Tensor, target: Tensor) => apply(prediction, target), { kind, ...traits })
 }
 

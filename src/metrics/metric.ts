@@ -2,13 +2,13 @@
 // over the whole epoch, never means of batch means, so the last smaller batch counts by its size. No metric itself.
 
 import type { Device } from '../device.js'
-import { GradlineError } from '../errors.js'
+import { checkFunction, checkText, expected, GradlineError } from '../errors.js'
 import { write } from '../memory.js'
 import { add, sub } from '../ops/elementwise.js'
 import { assign, reshape } from '../ops/move.js'
 import type { Outputs } from '../program.js'
 import { sameShape, showShape } from '../shape.js'
-import { Region, type Tensor, type Variable } from '../tensor.js'
+import { Region, Tensor, type Variable } from '../tensor.js'
 
 /** Something to measure beside the loss; given to fit() and evaluate(). A custom one is made with the helpers below. */
 export interface Metric {
@@ -42,8 +42,21 @@ export interface MeasuredSteps {
   at(step: number): Outputs
 }
 
+function checkMetric(kind: string, measure: unknown, result: unknown): void {
+  checkText('the name of a metric', kind)
+  checkFunction(`measure of ${kind}`, measure, 'a function of prediction and target')
+  checkFunction(`result of ${kind}`, result, 'a function of what was measured')
+}
+
+function partsOf(kind: string, parts: { readonly [name: string]: Tensor }): { readonly [name: string]: Tensor } {
+  const isNamed = typeof parts === 'object' && parts !== null && !(parts instanceof Tensor) && !Array.isArray(parts)
+  if (isNamed && Object.values(parts).every((part) => part instanceof Tensor)) return parts
+  throw expected('tensors by name', `what measure of ${kind} returns`, parts)
+}
+
 /** A mean over samples: `measure` gives the mean of the batch. */
 export function averaged(kind: string, measure: (prediction: Tensor, target: Tensor) => Tensor): Metric {
+  checkMetric(kind, measure, measure)
   return {
     kind,
     start: () => {
@@ -76,7 +89,8 @@ export function summed(
   measure: (prediction: Tensor, target: Tensor) => { readonly [name: string]: Tensor },
   result: (totals: Totals, samples: number) => number,
 ): Metric {
-  return { kind, start: () => new Sums(measure, result) }
+  checkMetric(kind, measure, result)
+  return { kind, start: () => new Sums((prediction, target) => partsOf(kind, measure(prediction, target)), result) }
 }
 
 class Sums implements Measurement {
@@ -167,13 +181,14 @@ export function collected(
   measure: (prediction: Tensor, target: Tensor) => { readonly [name: string]: Tensor },
   result: (kept: { readonly [name: string]: readonly Tensor[] }) => number,
 ): Metric {
+  checkMetric(kind, measure, result)
   return {
     kind,
     onlyWhole: true,
     start: () => {
       let kept: { [name: string]: Tensor[] } = {}
       return {
-        measure,
+        measure: (prediction, target) => partsOf(kind, measure(prediction, target)),
         add: ({ steps, at }) => {
           for (let step = 0; step < steps; step++) {
             for (const [name, value] of Object.entries(at(step) as { [name: string]: Tensor })) {

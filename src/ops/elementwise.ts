@@ -1,11 +1,20 @@
 // Elementwise operations: one element of each operand gives one element of the result. Operands of two- and three-operand
 // ops broadcast from the right as in NumPy. Activations keep their output, not their input, for the derivative.
 
-import { checkFinite } from '../errors.js'
+import { checkFinite, expected } from '../errors.js'
 import { apply1 } from '../graph.js'
-import { type Attrs, type Backward, checkFloat, checkSameShape, defineOp, expectTensor, type Op } from '../op.js'
+import {
+  type Attrs,
+  type Backward,
+  checkFloat,
+  checkSameShape,
+  checkTensors,
+  defineOp,
+  expectTensor,
+  type Op,
+} from '../op.js'
 import { broadcastShapes, type Shape, sameShape } from '../shape.js'
-import type { Tensor } from '../tensor.js'
+import { Tensor } from '../tensor.js'
 import { fill, reshape } from './move.js'
 import { sum } from './reduce.js'
 
@@ -115,8 +124,12 @@ export function sqrt(x: Tensor): Tensor {
 }
 /** factor * x + offset, with two numbers that never change. */
 export function scale(x: Tensor, factor: number, offset = 0): Tensor {
-  checkFinite('factor of scale', factor)
-  checkFinite('offset of scale', offset)
+  return scaled('scale', x, checkFinite('factor of scale', factor), checkFinite('offset of scale', offset))
+}
+// `name` is that of the function that was called.
+function scaled(name: string, x: Tensor, factor: number, offset: number): Tensor {
+  checkTensors(name, x)
+  checkFloat(name, x)
   return apply1(scaleOp, [x], { factor, offset })
 }
 /** x * x */
@@ -252,8 +265,13 @@ const selectOp = defineOp({
   ],
 })
 
-function tensor(value: Operand): Tensor {
-  return typeof value === 'number' ? fill([], value) : value
+// The error for a number that is none, or for something that is neither, names the function that was called.
+const operand = (name: string, value: number): number => checkFinite(`an operand of ${name}`, value)
+
+function tensor(name: string, value: Operand): Tensor {
+  if (typeof value === 'number') return fill([], operand(name, value))
+  if (!(value instanceof Tensor)) throw expected('a tensor or a number', name, value)
+  return value
 }
 
 // The gradient of an operand that was repeated by broadcasting is the sum over its repetitions.
@@ -267,43 +285,43 @@ function sumTo(g: Tensor, operand: Tensor): Tensor {
 
 /** a + b */
 export function add(a: Operand, b: Operand): Tensor {
-  if (typeof b === 'number' && typeof a !== 'number') return scale(a, 1, b)
-  if (typeof a === 'number' && typeof b !== 'number') return scale(b, 1, a)
-  return apply1(addOp, [tensor(a), tensor(b)])
+  if (typeof b === 'number' && typeof a !== 'number') return scaled('add', a, 1, operand('add', b))
+  if (typeof a === 'number' && typeof b !== 'number') return scaled('add', b, 1, operand('add', a))
+  return apply1(addOp, [tensor('add', a), tensor('add', b)])
 }
 /** a - b */
 export function sub(a: Operand, b: Operand): Tensor {
-  if (typeof b === 'number' && typeof a !== 'number') return scale(a, 1, -b)
-  if (typeof a === 'number' && typeof b !== 'number') return scale(b, -1, a)
-  return apply1(subOp, [tensor(a), tensor(b)])
+  if (typeof b === 'number' && typeof a !== 'number') return scaled('sub', a, 1, -operand('sub', b))
+  if (typeof a === 'number' && typeof b !== 'number') return scaled('sub', b, -1, operand('sub', a))
+  return apply1(subOp, [tensor('sub', a), tensor('sub', b)])
 }
 /** a * b, element by element */
 export function mul(a: Operand, b: Operand): Tensor {
-  if (typeof b === 'number' && typeof a !== 'number') return scale(a, b)
-  if (typeof a === 'number' && typeof b !== 'number') return scale(b, a)
-  return apply1(mulOp, [tensor(a), tensor(b)])
+  if (typeof b === 'number' && typeof a !== 'number') return scaled('mul', a, operand('mul', b), 0)
+  if (typeof a === 'number' && typeof b !== 'number') return scaled('mul', b, operand('mul', a), 0)
+  return apply1(mulOp, [tensor('mul', a), tensor('mul', b)])
 }
 /** a / b */
 export function div(a: Operand, b: Operand): Tensor {
-  return apply1(divOp, [tensor(a), tensor(b)])
+  return apply1(divOp, [tensor('div', a), tensor('div', b)])
 }
 /** The larger of each pair; NaN if either is NaN. */
 export function maximum(a: Operand, b: Operand): Tensor {
-  return apply1(maximumOp, [tensor(a), tensor(b)])
+  return apply1(maximumOp, [tensor('maximum', a), tensor('maximum', b)])
 }
 /** The smaller of each pair; NaN if either is NaN. */
 export function minimum(a: Operand, b: Operand): Tensor {
-  return apply1(minimumOp, [tensor(a), tensor(b)])
+  return apply1(minimumOp, [tensor('minimum', a), tensor('minimum', b)])
 }
 /** weightA * a + weightB * b, with two numbers that never change: an average that forgets, a step between two points. */
 export function weightedSum(a: Operand, b: Operand, weightA: number, weightB: number): Tensor {
   checkFinite('weightA of weightedSum', weightA)
   checkFinite('weightB of weightedSum', weightB)
-  return apply1(weightedSumOp, [tensor(a), tensor(b)], { weightA, weightB })
+  return apply1(weightedSumOp, [tensor('weightedSum', a), tensor('weightedSum', b)], { weightA, weightB })
 }
 /** 1 where a > b, else 0. No gradient flows. */
 export function greater(a: Operand, b: Operand): Tensor {
-  return apply1(greaterOp, [tensor(a), tensor(b)])
+  return apply1(greaterOp, [tensor('greater', a), tensor('greater', b)])
 }
 /** 1 where a equals b, else 0; both float or both int32. No gradient flows. */
 export function equal(a: Tensor, b: Tensor): Tensor {
@@ -311,5 +329,5 @@ export function equal(a: Tensor, b: Tensor): Tensor {
 }
 /** a where condition is not 0, else b. */
 export function select(condition: Tensor, a: Operand, b: Operand): Tensor {
-  return apply1(selectOp, [condition, tensor(a), tensor(b)])
+  return apply1(selectOp, [condition, tensor('select', a), tensor('select', b)])
 }

@@ -20,6 +20,9 @@ const reshapeOp = defineOp({
 export function reshape(x: Tensor, shape: Shape): Tensor {
   checkTensors('reshape', x)
   checkList('shape of reshape', shape)
+  shape.forEach((dim, i) => {
+    checkInteger(`shape of reshape[${i}]`, dim, { min: -1 })
+  })
   if (sameShape(x.shape, shape)) return x
   const known = shape.filter((dim) => dim !== -1)
   const open = shape.length - known.length
@@ -145,6 +148,9 @@ export function transpose(x: Tensor, order?: readonly number[]): Tensor {
   checkTensors('transpose', x)
   const from = order ?? x.shape.map((_, i) => x.rank - 1 - i)
   checkList('order of transpose', from)
+  from.forEach((axis, i) => {
+    checkInteger(`order of transpose[${i}]`, axis)
+  })
   const sorted = [...from].sort((a, b) => a - b)
   if (from.length !== x.rank || sorted.some((axis, i) => axis !== i)) {
     throw expected(`each axis from 0 to ${x.rank - 1} once`, 'order of transpose', from)
@@ -220,6 +226,9 @@ const padOp: Op = defineOp({
 })
 
 function checkBlock(op: string, begin: readonly number[], inner: Shape, outer: Shape): void {
+  begin.forEach((b, i) => {
+    checkInteger(`begin[${i}] of ${op}`, b, { min: 0 })
+  })
   const fits = inner.every((dim, i) => (begin[i] as number) + dim <= (outer[i] as number))
   if (begin.length !== outer.length || inner.length !== outer.length || !fits) {
     throw new GradlineError(
@@ -227,9 +236,6 @@ function checkBlock(op: string, begin: readonly number[], inner: Shape, outer: S
       `Expected a block inside ${showShape(outer)} for ${op} but received one of ${showShape(inner)} at ${showShape(begin)}`,
     )
   }
-  begin.forEach((b, i) => {
-    checkInteger(`begin[${i}] of ${op}`, b, { min: 0 })
-  })
 }
 
 /** A constant vector [k]. It is put together in every step from runs of equal numbers, so keep it short. */
@@ -266,6 +272,12 @@ export function pad(x: Tensor, before: readonly number[], after: readonly number
   checkTensors('pad', x)
   checkList('before of pad', before)
   checkList('after of pad', after)
+  for (const [name, widths] of Object.entries({ before, after })) {
+    if (widths.length !== x.rank) throw expected(`a width for each of ${x.rank} axes`, `${name} of pad`, widths)
+    widths.forEach((width, i) => {
+      checkInteger(`${name}[${i}] of pad`, width, { min: 0 })
+    })
+  }
   const shape = checkShape(
     'result of pad',
     x.shape.map((dim, i) => (before[i] ?? 0) + dim + (after[i] ?? 0)),

@@ -159,7 +159,7 @@ const shuffles: readonly Shuffle[] = ['none', 'epoch', 'replacement']
 /** int32 row numbers [batch] of this step's batch out of `samples` rows; each step takes the next rows of the epoch. */
 export function sampleRows(batch: number, samples: number, shuffle: Shuffle = 'epoch', state?: Variable): Tensor {
   checkInteger('batch', batch, { min: 1 })
-  checkInteger('samples', samples, { min: shuffle === 'replacement' ? 1 : batch })
+  checkInteger('samples', samples, { min: shuffle === 'replacement' ? 1 : batch, max: 2 ** 31 - 1 })
   checkOneOf('shuffle', shuffle, shuffles)
   const graph = currentGraph('sampleRows()')
   const step = graph.useStep(state)

@@ -1,7 +1,7 @@
 // The learning rate of a step, computed inside the step from its counters, so that each of a thousand steps in one call
 // has its own. Which pieces a schedule is made of is decided in schedules/.
 
-import { checkOneOf, checkOptions } from '../errors.js'
+import { checkFinite, checkOneOf, checkOptions, expected } from '../errors.js'
 import { apply, currentGraph } from '../graph.js'
 import { checkFloat, checkRank, checkStep, defineOp } from '../op.js'
 import type { Tensor, Variable } from '../tensor.js'
@@ -54,9 +54,15 @@ const never = Number.MAX_SAFE_INTEGER
 export function scheduleRate(step: Variable, unit: ScheduleUnit, piece: SchedulePiece, table?: Tensor): void {
   checkOneOf('unit of scheduleRate', unit, ['step', 'epoch'])
   currentGraph('scheduleRate()').useStep(step)
-  checkOptions('scheduleRate', piece, ['kind', 'begin', 'end', 'base', 'a', 'b', 'c'])
+  checkOptions('scheduleRate', piece ?? null, ['kind', 'begin', 'end', 'base', 'a', 'b', 'c'])
   checkOneOf('kind of scheduleRate', piece.kind, kinds)
   const { begin, end = never, base, a = 0, b = 0, c = 0 } = piece
+  checkFinite('begin of scheduleRate', begin, { min: 0 })
+  checkFinite('end of scheduleRate', end, { min: begin })
+  for (const [name, number] of Object.entries({ base, a, b, c })) checkFinite(`${name} of scheduleRate`, number)
+  if ((table !== undefined) !== (piece.kind === 'table')) {
+    throw expected("a table for the kind 'table', and for no other,", 'scheduleRate', piece.kind)
+  }
   const attrs = { kind: kinds.indexOf(piece.kind), unit: unit === 'step' ? 0 : 1, begin, end, base, a, b, c }
   apply(scheduleRateOp, table ? [step, table] : [step], attrs)
 }

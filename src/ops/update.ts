@@ -40,6 +40,7 @@ function flatOp(name: string, attrs: string[], slots: number): Op {
     effect: Array.from({ length: slots + 1 }, (_, i) => i),
     shape: (inputs) => {
       const [param, ...others] = inputs.slice(0, -1)
+      if (others.length !== slots + 1) throw expected(`${slots} slots`, name, others.slice(0, -1))
       checkStep(name, inputs.at(-1) as Tensor)
       checkFloat(name, param as Tensor, ...others)
       for (const other of others) {
@@ -134,7 +135,8 @@ export function collectGradients(
   const graph = currentGraph('collectGradients()')
   if (!(region instanceof Region)) throw expected('a region', 'collectGradients', region)
   checkList('parts of collectGradients', parts)
-  for (const { variable, gradient } of parts) {
+  for (const part of parts) {
+    const { variable, gradient } = part ?? {}
     if (!(variable instanceof Variable) || variable.region !== region) {
       throw expected(`a variable of ${region.name}`, 'the target of a gradient', variable)
     }
@@ -172,7 +174,7 @@ export interface Group {
 
 /** Counts a micro-batch of a group, once per step and before accumulateGradient(). */
 export function countGroup(step: Variable, group: Group): void {
-  checkOptions('countGroup', group, ['size', 'rows', 'samples'])
+  checkOptions('countGroup', group ?? null, ['size', 'rows', 'samples'])
   const { size, rows, samples } = group
   checkInteger('size of countGroup', size, { min: 1 })
   checkInteger('rows of countGroup', rows, { min: 1 })
@@ -192,8 +194,12 @@ export function accumulateGradient(
   step: Variable,
   rows: number,
 ): void {
+  checkInteger('rows of accumulateGradient', rows, { min: 1 })
   apply(accumulateGradientOp, [param, sum, gradient, step], { rows })
 }
+
+/** Gradients that prepareUpdate() takes at once. */
+export const maxGradients = 7
 
 export interface PrepareOptions {
   /** The gradients are those of a group: while it is not full the update is left out. Default false. */
@@ -213,14 +219,20 @@ export function prepareUpdate(
   options: PrepareOptions = {},
 ): void {
   checkList('gradients of prepareUpdate', gradients)
+  if (gradients.length < 1 || gradients.length > maxGradients) {
+    throw expected(`1 to ${maxGradients} gradients`, 'prepareUpdate', gradients)
+  }
   checkFinite('maxNorm of prepareUpdate', maxNorm, { min: 0 })
   checkOptions('prepareUpdate', options, ['grouped', 'nadam'])
+  const { beta1 = 0, momentumDecay = 0 } = options.nadam ?? {}
+  checkFinite('beta1 of nadam', beta1)
+  checkFinite('momentumDecay of nadam', momentumDecay)
   currentGraph('prepareUpdate()').useStep(step)
   apply(prepareUpdateOp, [step, ...gradients], {
     maxNorm,
     grouped: options.grouped ? 1 : 0,
-    momentum: options.nadam?.beta1 ?? 0,
-    momentumDecay: options.nadam?.momentumDecay ?? 0,
+    momentum: beta1,
+    momentumDecay,
   })
 }
 
@@ -228,11 +240,16 @@ export function prepareUpdate(
 // parameter's settings are added; decoupled decay stands beside the step.
 type Flat = readonly [param: Variable, slots: readonly Variable[], gradient: Tensor, step: Variable]
 
+const flags = new Set(['nesterov', 'rateOutside', 'centered'])
+
 // The attributes of a rule by their names, each a finite number or a flag.
 function attributes(op: Op, options: object, clipValue = 0): Attrs {
+  if (typeof options !== 'object' || options === null) throw expected('an object', `the options of ${op.name}`, options)
+  checkFinite(`clipValue of ${op.name}`, clipValue, { min: 0 })
   const given: Readonly<Record<string, unknown>> = { ...options, clipValue }
   const read = (name: string): number => {
     const value = given[name]
+    if (flags.has(name)) checkOneOf(`${name} of ${op.name}`, value, [true, false])
     return checkFinite(`${name} of ${op.name}`, typeof value === 'boolean' ? Number(value) : value)
   }
   return Object.fromEntries(op.attrs.map((name) => [name, read(name)]))

@@ -28,9 +28,24 @@ export function matcher(match: Match): (path: string) => boolean {
   if (typeof match !== 'string' || match === '') {
     throw expected("a path with *, an expression or a function, e.g. '*.bias'", 'match of a parameter group', match)
   }
-  const parts = match.split('*').map((part) => part.replace(/[\\^$.|?+()[\]{}]/g, '\\$&'))
-  const whole = new RegExp(`^${parts.join('.*')}$`)
-  return (path) => whole.test(path)
+  return wildcard(match)
+}
+
+/** Says whether a text is `pattern`, in which `*` stands for any characters. */
+export function wildcard(pattern: string): (text: string) => boolean {
+  const [head, ...parts] = pattern.split('*') as [string, ...string[]]
+  const tail = parts.pop()
+  if (tail === undefined) return (text) => text === pattern
+  return (text) => {
+    if (!text.startsWith(head)) return false
+    let at = head.length
+    for (const part of parts) {
+      const found = text.indexOf(part, at)
+      if (found < 0) return false
+      at = found + part.length
+    }
+    return text.endsWith(tail) && text.length - tail.length >= at
+  }
 }
 
 export interface CheckedGroup extends ParameterGroup {
@@ -41,6 +56,7 @@ export function checkGroups(kind: string, groups: readonly ParameterGroup[] | un
   if (groups === undefined) return []
   if (!Array.isArray(groups)) throw expected('a list of groups', `groups of ${kind}`, groups)
   return groups.map((group: ParameterGroup) => {
+    if (group === undefined) throw expected('an object', `a group of ${kind}`, group)
     checkOptions(`a group of ${kind}`, group, ['match', 'lr', 'decay', 'l1', 'l2'])
     for (const name of ['lr', 'decay', 'l1', 'l2'] as const) {
       if (group[name] !== undefined) checkFinite(`${name} of a group of ${kind}`, group[name], { min: 0 })

@@ -12,11 +12,13 @@ import {
   collectGradients,
   countGroup,
   type Group,
+  maxGradients,
   maxNorm,
   prepareUpdate,
   stepValue,
 } from '../ops/update.js'
 import { applySchedule, type Schedule } from '../schedules/schedule.js'
+import { checkList } from '../shape.js'
 import { stepState } from '../step.js'
 import { Region, type Tensor, Variable } from '../tensor.js'
 import { type CheckedGroup, checkAllUsed, checkGroups, type ParameterGroup, settingsOf } from './groups.js'
@@ -121,7 +123,7 @@ export function optimizer(form: Form, options: CommonOptions): Optimizer {
   const lr = checkFinite(`lr of ${kind}`, options.lr ?? form.lr, { min: 0 })
   const clipValue = number('clipValue')
   const { schedule } = options
-  if (schedule !== undefined && typeof schedule.pieces !== 'function') {
+  if (schedule !== undefined && typeof schedule?.pieces !== 'function') {
     throw expected('a schedule such as cosine({ steps })', `schedule of ${kind}`, schedule)
   }
   if (options.ema !== undefined) {
@@ -162,6 +164,7 @@ export class Updater {
 
   constructor(settings: Optimizer, options: { seed?: number } = {}) {
     if (typeof settings?.update !== 'function') throw expected('an optimizer such as adam()', 'optimizer', settings)
+    checkOptions('Updater', options, ['seed'])
     const seed = checkInteger('seed', options.seed ?? 0, { min: 0 })
     this.optimizer = settings
     this.step = stepState(settings.kind, { rate: settings.lr, seed })
@@ -181,8 +184,11 @@ export class Updater {
    * Records one update of `params` by `gradients`, inside record(). A step whose gradients are not all finite changes
    * nothing and is counted in the step state.
    */
-  apply(params: readonly Variable[], gradients: readonly Tensor[], { accumulate }: ApplyOptions = {}): void {
+  apply(params: readonly Variable[], gradients: readonly Tensor[], options: ApplyOptions = {}): void {
     currentGraph('an optimizer')
+    const { accumulate } = checkOptions('apply of an Updater', options, ['accumulate'])
+    checkList('parameters', params, 'an array of variables')
+    checkList('gradients', gradients, 'an array of tensors')
     const { kind, lr, schedule, groups, alone, clipNorm, nadam, ema } = this.optimizer
     const parts = this.#parts(params, gradients)
     // A group of frozen parameters is of use once they are trained again.
@@ -317,9 +323,6 @@ export class Updater {
     return vector
   }
 }
-
-/** Gradients that prepareUpdate takes beside the step state. */
-const maxGradients = 7
 
 /** The part of a vector congruent to a region that belongs to `variable`. */
 export function viewOf(vector: Variable, variable: Variable): Variable {

@@ -48,6 +48,7 @@ export const passNames = Object.keys(passes) as PassName[]
 
 /** Runs all passes but those named in `without`. */
 export function optimize(program: Lowered, without: readonly PassName[] = []): Lowered {
+  if (!Array.isArray(without)) throw expected('an array of names of passes', 'without', without)
   for (const name of without)
     if (!passNames.includes(name)) throw expected(`one of ${passNames.join(', ')}`, 'without', name)
   return passNames.reduce((at, name) => (without.includes(name) ? at : passes[name](at)), program)

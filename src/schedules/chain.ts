@@ -29,7 +29,7 @@ export function chain(parts: readonly ChainLink[]): Schedule {
         { fix: `Write { schedule: ${given.schedule.kind}(...), steps: ... }` },
       )
     }
-    const steps = length && checkInteger(`steps of part ${i + 1} of chain`, length, { min: 1 })
+    const steps = length === undefined ? undefined : checkInteger(`steps of part ${i + 1} of chain`, length, { min: 1 })
     return { schedule: given.schedule, steps }
   })
   const [first] = links as [(typeof links)[number]]

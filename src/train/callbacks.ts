@@ -1,6 +1,6 @@
 // What may look at a training run and steer it between epochs.
 
-import { checkFinite, checkInteger, checkOneOf, checkOptions, expected } from '../errors.js'
+import { checkFinite, checkInteger, checkOneOf, checkOptions, checkText, expected } from '../errors.js'
 import { readStep } from '../memory.js'
 import type { Updater } from '../optimizers/optimizer.js'
 import type { EpochEvent, History, ProgressEvent, StartEvent } from './events.js'
@@ -78,7 +78,7 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
     'restoreBest',
     'restoreOptimizer',
   ])
-  const monitor = options.monitor ?? 'loss'
+  const monitor = checkText('monitor of earlyStopping', options.monitor ?? 'loss')
   const patience = checkInteger('patience', options.patience ?? 3, { min: 1 })
   const unit = checkOneOf('unit of earlyStopping', options.unit ?? 'epoch', ['epoch', 'step'])
   const minDelta = checkFinite('minDelta', options.minDelta ?? 0, { min: 0 })

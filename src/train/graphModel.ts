@@ -83,7 +83,7 @@ export function toInputs(specs: Readonly<Record<string, InputSpec>>): Record<str
 
 /** Checks tensors given for the inputs of a model, all of one batch. */
 export function checkInputs(model: string, inputs: Readonly<Record<string, ModelInput>>, given: Named): void {
-  const batch = Object.values(given ?? {})[0]?.shape[0]
+  const batch = Object.values(given ?? {})[0]?.shape?.[0]
   for (const [name, { shape, dtype }] of Object.entries(inputs)) {
     const x = given?.[name]
     if (x instanceof Tensor && x.dtype === dtype && sameShape(x.shape, [batch as number, ...shape])) continue

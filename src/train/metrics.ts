@@ -23,7 +23,10 @@ export function metricsOf(used: Loss, choices: readonly MetricChoice[] = []): Me
     if (typeof choice === 'function' && typeof choice.kind === 'string') return averaged(choice.kind, choice)
     if (typeof choice?.start === 'function') return choice
     throw expected("'accuracy' or a metric such as metrics.f1() or mse()", 'metrics', choice, {
-      fix: typeof choice === 'function' ? "Name a function of your own: loss('name', fn)" : undefined,
+      fix:
+        typeof choice === 'function'
+          ? "Call it if it makes a metric, as metrics.f1() does; a function of your own is named by loss('name', fn)"
+          : undefined,
     })
   })
   const names = metrics.map(({ kind }) => kind)

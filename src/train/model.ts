@@ -5,7 +5,16 @@ import type { Batch } from '../data/batch.js'
 import { Dataset } from '../data/dataset.js'
 import { type Device, type DeviceOptions, device } from '../device.js'
 import { allocate, convert, type DType, type TypedArray } from '../dtype.js'
-import { checkInteger, checkOneOf, checkOptions, expected, GradlineError, nearest } from '../errors.js'
+import {
+  checkFunction,
+  checkInteger,
+  checkOneOf,
+  checkOptions,
+  checkText,
+  expected,
+  GradlineError,
+  nearest,
+} from '../errors.js'
 import { grad } from '../grad.js'
 import { Graph, recordInto } from '../graph.js'
 import { type LoadOptions, loadWeights, saveWeights, type Weight } from '../io/weights.js'
@@ -13,6 +22,7 @@ import { type Entry, type Layer, type Mode, Scope, type Step, type Watch, Weight
 import type { Loss } from '../losses/loss.js'
 import { read, readStep, write } from '../memory.js'
 import { assign } from '../ops/move.js'
+import { wildcard } from '../optimizers/groups.js'
 import { type Optimizer, Updater, viewOf } from '../optimizers/optimizer.js'
 import { type InputSpec, type InputSpecs, type Outputs, type Program, type ProgramMemory, record } from '../program.js'
 import { type Shape, showShape } from '../shape.js'
@@ -72,6 +82,9 @@ export interface EvaluateOptions {
   signal?: AbortSignal
 }
 
+// Batch sizes for which predict() keeps a program with its memory; a server is asked for any number of rows.
+const maxPredictors = 16
+
 /** All weights and state at one moment. */
 export interface Snapshot {
   readonly params: Float32Array
@@ -124,7 +137,7 @@ export class Model {
   readonly #weights = new Weights()
   readonly #steps: readonly Step[]
   readonly #outputs: Tensor | Named
-  /** Programs kept for predict(), by rows. */
+  /** Programs kept for predict(), by rows, in the order of their last use. */
   readonly #predictors = new Map<number, Program<InputSpecs, Tensor>>()
   readonly #updaters = new WeakMap<Optimizer, Updater>()
   #initialized: Promise<void> | undefined
@@ -219,6 +232,8 @@ export class Model {
   /** Applies the layers inside a recording: x [n, ...inputShape] gives [n, ...outputShape]. `watch` sees every layer. */
   apply(x: Tensor, mode: Mode, watch?: Watch): Tensor {
     const inputs = this.#fn ? (x as unknown as Named) : { x }
+    checkOneOf('mode of apply', mode, ['train', 'predict'])
+    if (watch !== undefined) checkFunction('watch of apply', watch)
     checkInputs(this.name, this.inputs, inputs)
     return this.#run(inputs, new Scope(this.#weights, mode, '', [], watch)) as Tensor
   }
@@ -231,6 +246,7 @@ export class Model {
     inputs: I = {} as I,
   ): Program<I, O> {
     this.#checkOpen()
+    checkText('name of a program', name)
     return record(fn, inputs, {
       name: `${this.name} ${name}`,
       device: this.device,
@@ -383,6 +399,9 @@ export class Model {
     step?: Variable,
   ): Program<InputSpecs, O> {
     this.#checkOpen()
+    checkText('name of a program', name)
+    checkInteger('batch of a program', batch, { min: 1 })
+    checkFunction(`the program ${name}`, fn, 'a function of tensors')
     const specs = Object.entries(this.inputs).map(([input, { shape, dtype }]) => [
       input,
       { shape: [batch, ...shape], dtype },
@@ -401,10 +420,15 @@ export class Model {
 
   #predictor(batch: number): Program<InputSpecs, Tensor> {
     this.#checkOpen()
-    let program = this.#predictors.get(batch)
-    if (!program) {
-      program = this.batchProgram(`predict ${batch}`, batch, (x) => this.apply(x, 'predict'))
-      this.#predictors.set(batch, program)
+    const known = this.#predictors.get(batch)
+    const program = known ?? this.batchProgram(`predict ${batch}`, batch, (x) => this.apply(x, 'predict'))
+    // The program used last is last; of too many the first one goes, and what it still runs is finished.
+    this.#predictors.delete(batch)
+    this.#predictors.set(batch, program)
+    const [oldest] = this.#predictors
+    if (oldest && this.#predictors.size > maxPredictors) {
+      this.#predictors.delete(oldest[0])
+      oldest[1].close()
     }
     return program
   }
@@ -479,10 +503,7 @@ export class Model {
     if (typeof pattern !== 'string' && !(pattern instanceof RegExp)) {
       throw expected('a text or a regular expression', 'pattern', pattern)
     }
-    const escaped = (text: string): string => text.replace(/[\\^$.+?()[\]{}|]/g, '\\$&').replaceAll('*', '.*')
-    // What a text names is an entry or a layer around it.
-    const wanted = typeof pattern === 'string' ? new RegExp(`^${escaped(pattern)}(\\..*)?$`) : pattern
-    const paths = [...this.#weights.entries.keys()].filter((path) => path.search(wanted) >= 0)
+    const paths = [...this.#weights.entries.keys()].filter(naming(pattern))
     if (paths.length === 0) throw this.#noEntry(String(pattern))
     return paths
   }
@@ -607,6 +628,7 @@ export class Model {
     if (!(data instanceof Dataset)) {
       throw expected('a data set made by dataset(), or batches to iterate over', what, data)
     }
+    checkFunction('loss', used, 'a loss such as crossEntropy()')
     checkPart(what, data, 'x', this.name, this.inputs.x as ModelInput)
     if (!data.labels) throw expected('labels', what, null, { where: data.name })
     this.checkLoss(what, used)
@@ -650,6 +672,14 @@ export class Model {
   #checkOpen(): void {
     if (this.#closed) throw new GradlineError('state', `${this.name} was closed and cannot be used any more`)
   }
+}
+
+// What a text names is an entry or a layer around it.
+function naming(pattern: string | RegExp): (path: string) => boolean {
+  if (typeof pattern !== 'string') return (path) => path.search(pattern) >= 0
+  const matches = wildcard(pattern)
+  const around = (path: string): string[] => path.split('.').map((_, i, parts) => parts.slice(0, i + 1).join('.'))
+  return (path) => around(path).some(matches)
 }
 
 /** Checks the model of a tool that goes through its layers. */

@@ -28,7 +28,12 @@ function vectorsOf(updater: Updater): Variable[] {
 export function restoreOptimizer(updater: Updater, snapshot: OptimizerSnapshot, on: Device): void {
   const vectors = vectorsOf(updater)
   const { slots, step } = snapshot ?? {}
-  if (!step || slots?.length !== vectors.length || slots.some(({ length }, i) => length !== vectors[i]?.size)) {
+  if (
+    !step ||
+    !Array.isArray(slots) ||
+    slots.length !== vectors.length ||
+    slots.some((slot, i) => slot?.length !== vectors[i]?.size)
+  ) {
     throw new GradlineError(
       'shape',
       `Expected a snapshot of ${updater.optimizer.kind} at work on these parameters but received another`,

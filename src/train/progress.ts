@@ -40,6 +40,10 @@ export function progress(options: ProgressOptions = {}): Callback {
   checkOptions('progress', options, ['facts', 'stream'])
   const stream: ProgressStream = options.stream ?? process.stderr
   if (typeof stream.write !== 'function') throw expected('a stream such as process.stderr', 'stream', stream)
+  const given = checkOptions('facts', options.facts, Object.keys(options.facts ?? {}))
+  for (const [name, fact] of Object.entries(given)) {
+    if (typeof fact !== 'string') throw expected('a text', `the fact ${name} of progress`, fact)
+  }
   const live = stream.isTTY === true && process.env.TERM !== 'dumb'
   const paint: Paint =
     live && stream.hasColors?.() === true ? (format, text) => styleText(format, text, { validateStream: false }) : plain

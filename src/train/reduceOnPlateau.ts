@@ -1,7 +1,7 @@
 // Lowers the learning rate when a measure stops improving. It changes the rate factor of the step state between epochs, so
 // it works together with any schedule.
 
-import { checkFinite, checkInteger, checkOneOf, checkOptions, expected } from '../errors.js'
+import { checkFinite, checkInteger, checkOneOf, checkOptions, checkText, expected } from '../errors.js'
 import { readStep, writeStep } from '../memory.js'
 import { type Callback, directionOf } from './callbacks.js'
 
@@ -48,7 +48,7 @@ export function reduceOnPlateau(options: ReduceOnPlateauOptions = {}): Callback 
     'cooldown',
     'floor',
   ])
-  const monitor = options.monitor ?? 'loss'
+  const monitor = checkText(`monitor of ${where}`, options.monitor ?? 'loss')
   const mode = checkOneOf(`mode of ${where}`, options.mode ?? directionOf(monitor), ['min', 'max'])
   const factor = checkFinite(`factor of ${where}`, options.factor ?? 0.1, { above: 0, below: 1 })
   const patience = checkInteger(`patience of ${where}`, options.patience ?? 10, { min: 0 })
