@@ -204,7 +204,7 @@ export function checkOptions<T extends object>(
   for (const key of Object.keys(options)) {
     if (allowed.includes(key)) continue
     // A layer called with a tensor, a loss with its data: what is wrong is not the name of an option.
-    if (!isPlain(options)) throw expected('an object of options', `the options of ${where}`, options)
+    if (!isPlain(options)) throw expected('a plain object', `the options of ${where}`, options)
     const near = nearest(key, allowed)
     const names = allowed.length === 0 ? 'no options' : `options among ${allowed.join(', ')}`
     throw new GradlineError('argument', `Expected ${names} for ${where} but received ${describeValue(key)}.`, {

@@ -1,7 +1,7 @@
 // Weights as a safetensors file: one tensor per parameter and state under its path. Reading checks everything against the
 // model before anything is changed.
 
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { checkOptions, checkText, fileError, GradlineError } from '../errors.js'
 import { type Shape, sameShape, showShape, sizeOf } from '../shape.js'
 import { writeFileAtomic } from './atomic.js'
@@ -45,9 +45,7 @@ export async function loadWeights(
   checkText('the file to load', file)
   if (typeof map !== 'function') checkOptions('map of load', map, Object.keys(map ?? {}))
   const nameOf = typeof map === 'function' ? map : (path: string) => mapped(path, map)
-  const bytes = await readFile(file).catch((error: unknown) => {
-    throw fileError('read', file, error)
-  })
+  const bytes = await readRegular(file)
   const { tensors } = decodeSafetensors(bytes, file)
   const names = new Set(wanted.map(({ path }) => nameOf(path)))
   const missing = [...names].filter((name) => !tensors.has(name))
@@ -75,11 +73,21 @@ export async function loadWeights(
   })
 }
 
+async function readRegular(file: string): Promise<Uint8Array> {
+  try {
+    // A pipe or a device could keep the caller waiting for ever.
+    if ((await stat(file)).isFile()) return await readFile(file)
+  } catch (error) {
+    throw fileError('read', file, error)
+  }
+  throw new GradlineError('file', `Cannot read ${file}: it is not a regular file.`)
+}
+
 // The entry of the map for the path itself or for the nearest layer around it.
 function mapped(path: string, map: Readonly<Record<string, string>>): string {
   for (let end = path.length; end > 0; end = path.lastIndexOf('.', end - 1)) {
-    const name = map[path.slice(0, end)]
-    if (name !== undefined) return name + path.slice(end)
+    const around = path.slice(0, end)
+    if (Object.hasOwn(map, around)) return `${map[around]}${path.slice(end)}`
   }
   return path
 }
