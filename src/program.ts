@@ -144,7 +144,8 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
     for (const { path, leaf } of outputs) graph.claim(path === '' ? 'the result' : `the result ${path}`, leaf)
     this.#lowered = optimize(lower(graph, outputs), options.without)
     const usual = this.device.name.startsWith('cuda') ? 'apart' : 'packed'
-    this.#memory = planMemory(this.#lowered, this.numerics, options.plan ?? usual)
+    const plan = checkOneOf('plan', options.plan ?? usual, ['packed', 'apart', 'none'] as const)
+    this.#memory = planMemory(this.#lowered, this.numerics, plan)
     this.#encoded = encode(this.#lowered, this.#memory, this.numerics, opcodes())
     this.#leaves = this.#lowered.outputs.map(({ tensor }) => ({
       offset: placeOf(tensor, this.#memory).offset,

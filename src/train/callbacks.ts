@@ -83,6 +83,9 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
   const unit = checkOneOf('unit of earlyStopping', options.unit ?? 'epoch', ['epoch', 'step'])
   const minDelta = checkFinite('minDelta', options.minDelta ?? 0, { min: 0 })
   const mode = checkOneOf('mode', options.mode ?? directionOf(monitor), ['min', 'max'])
+  for (const name of ['restoreBest', 'restoreOptimizer'] as const) {
+    checkOneOf(`${name} of earlyStopping`, options[name] ?? false, [true, false])
+  }
   const sign = mode === 'min' ? 1 : -1
   if (options.restoreOptimizer && !options.restoreBest) {
     throw expected('restoreBest: true beside it', 'restoreOptimizer of earlyStopping', options)
