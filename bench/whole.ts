@@ -154,7 +154,7 @@ function packed({ folder }: Build): Packed {
   return found
 }
 
-export const whole = (): Case[] => [...calls, load, fit]
+export const whole = (): Case[] => [...calls, load, firstStep, fit]
 
 export const sizes: readonly Fact[] = [
   { name: 'package, packed', unit: 'bytes', read: (build) => packed(build).size },
