@@ -51,7 +51,7 @@ function coverage() {
   if (!which('gcovr')) throw new Failure('gcovr is not installed')
   buildForEmulator('cuda_test', into, ['-DGRADLINE_COVERAGE=ON', '-DGRADLINE_SANITIZE=OFF'])
   for (const file of filesBelow(into, '.gcda')) rmSync(join(root, file))
-  run(join(root, into, 'cuda_test'), ['host', 'lanes', 'cublas'])
+  run(join(root, into, 'cuda_test'), ['host', 'feed', 'lanes', 'cublas'])
   run('gcovr', ['--root', '.', '--filter', 'native/cuda/[^/]+$', '--fail-under-line', '90', into])
 }
 
