@@ -339,6 +339,9 @@ struct Backend {
   // the one before it. Returns when all taken have ended and there is no other, or at a fault, behind which steps do
   // nothing.
   void (*feed)(void *executable, const FeedPlace *, const Feed *, RunStatus *);
+
+  // Optional: bytes of its memory that are free, and all of them; false when they are not known.
+  bool (*room)(void *device, uint64_t *left, uint64_t *total);
 };
 
 }  // namespace gradline

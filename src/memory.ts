@@ -30,6 +30,14 @@ export function storageOf(region: Region, on: Device): NativeStorage {
   return storage
 }
 
+export const hasMemory = (region: Region): boolean => memories.has(region)
+
+/** Gives the memory of a region back that nothing was computed in, such as data that turned out not to fit. */
+export function releaseMemory(region: Region): void {
+  memories.get(region)?.storage.release()
+  memories.delete(region)
+}
+
 /** A copy of the variable's elements; its initial ones if nothing was ever written or run. Throws while a program uses its region. */
 export function read(variable: Variable): TypedArray {
   if (!(variable instanceof Variable)) throw expected('a variable', 'read', variable)

@@ -7,8 +7,8 @@ import { type Encoded, encode, placeOf } from './encode.js'
 import { checkFunction, checkInteger, checkOneOf, checkOptions, checkText, expected, GradlineError } from './errors.js'
 import { Graph, recordInto } from './graph.js'
 import { type Lowered, lower } from './lower.js'
-import { storageOf } from './memory.js'
-import { addon, type NativeProgram, translate, translated } from './native.js'
+import { hasMemory, releaseMemory, storageOf } from './memory.js'
+import { addon, type NativeFailure, type NativeProgram, type NativeStorage, translate, translated } from './native.js'
 import { optimize, type PassName } from './passes/index.js'
 import { type MemoryPlan, type PlanMode, planMemory } from './plan.js'
 import { printProgram } from './print.js'
@@ -16,7 +16,7 @@ import { Profile } from './profile.js'
 import { checkShape, type Shape, showShape, sizeOf } from './shape.js'
 import { stepState } from './step.js'
 import { isSource, Pump, type Source } from './stream.js'
-import { Tensor, type Variable } from './tensor.js'
+import { type Region, Tensor, type Variable } from './tensor.js'
 import { flatten, rebuild, type Tree } from './tree.js'
 
 /** A shape of floats, or a shape with an element type. */
@@ -283,7 +283,36 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
         `The results of a step of ${this.name} take ${results} bytes, at most 1 GiB come back`,
       )
     }
-    const storages = this.#memory.regions.map(({ external }) => {
+    // Data that were not on the device yet: they go again where not everything fits.
+    const arriving = this.#memory.regions.flatMap(({ kind, external }) =>
+      kind === 'data' && external && !hasMemory(external) ? [external] : [],
+    )
+    try {
+      const storages = this.#storages()
+      this.#native = translate(() => this.device.native.load(this.#encoded.bytes, storages))
+    } catch (error) {
+      for (const region of arriving) releaseMemory(region)
+      throw this.#tooLarge(error, arriving)
+    }
+    return this.#native
+  }
+
+  // Out of memory with a data set on the way: what it takes, and how to train without it being there.
+  #tooLarge(error: unknown, data: readonly Region[]): unknown {
+    const isFull = error instanceof GradlineError && (error.cause as NativeFailure | undefined)?.code === 'GL_MEMORY'
+    const bytes = data.reduce((sum, region) => sum + region.bytes, 0)
+    if (!isFull || bytes === 0) return error
+    const names = data.map(({ name, bytes }) => `${name} of ${(bytes / 2 ** 20).toFixed(1)} MiB`).join(' and ')
+    return new GradlineError('native', `${names} cannot be held on ${this.device.describe()}: ${error.message}`, {
+      fix:
+        'Stream it instead, which needs room for a few batches only: fit(function* () { yield { x, y } }, ...) ' +
+        'with the rows of one batch at a time',
+      cause: error.cause,
+    })
+  }
+
+  #storages(): (NativeStorage | null)[] {
+    return this.#memory.regions.map(({ external }) => {
       if (!external) return null
       const wide = external.variables.find(({ dtype }) => dtype === 'float32')
       if (this.numerics === 'fp64' && wide) {
@@ -293,8 +322,6 @@ export class Program<I extends InputSpecs = InputSpecs, O extends Outputs = Outp
       }
       return storageOf(external, this.device)
     })
-    this.#native = translate(() => this.device.native.load(this.#encoded.bytes, storages))
-    return this.#native
   }
 
   async #settle<T>(run: () => Promise<T>): Promise<T> {

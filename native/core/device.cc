@@ -78,8 +78,13 @@ std::shared_ptr<Storage> Device::newStorage(uint64_t bytes, const std::string &w
   void *data = backend_.alloc(handle_, std::max<uint64_t>(bytes, 1));
   requireHealthy();
   if (!data) {
-    throw Error(ErrorCode::memory, "out of memory: device " + std::string(backend_.name) + " has no " +
-                                       std::to_string(bytes) + " bytes left for " + what);
+    uint64_t left = 0, total = 0;
+    const bool known = backend_.room && backend_.room(handle_, &left, &total);
+    throw Error(
+        ErrorCode::memory,
+        "out of memory: device " + std::string(backend_.name) + " has no " + std::to_string(bytes) +
+            " bytes left for " + what +
+            (known ? ", of its " + std::to_string(total) + " bytes " + std::to_string(left) + " are free" : ""));
   }
   allocated_ += bytes;
   return own(new Storage(*this, data, bytes));

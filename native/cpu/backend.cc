@@ -257,8 +257,8 @@ void destroy(void *executable) { delete static_cast<Executable *>(executable); }
 }  // namespace
 
 const Backend backend = {
-    kFingerprint, "cpu", open,    close, describe, threads, alloc,   release, copy,    copy,    compile, workspace,
-    bind,         step,  nullptr, park,  peak,     plan,    destroy, nullptr, nullptr, nullptr, nullptr, nullptr,
+    kFingerprint, "cpu",   open, close, describe, threads, alloc,   release, copy,    copy,    compile, workspace, bind,
+    step,         nullptr, park, peak,  plan,     destroy, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
 };
 
 }  // namespace gradline::cpu

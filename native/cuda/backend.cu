@@ -265,9 +265,18 @@ int32_t count() {
   }
 }
 
+bool room(void *device, uint64_t *left, uint64_t *total) {
+  return attempt(of(device), [&] {
+    size_t free = 0, all = 0;
+    check(cudaMemGetInfo(&free, &all), "ask the card for its memory");
+    *left = free;
+    *total = all;
+  });
+}
+
 const Backend table = {
-    kFingerprint, "cuda", open, close, describe, threads, alloc,   release, write, read, compile, workspace,
-    bind,         step,   run,  park,  peak,     plan,    destroy, failure, count, pin,  unpin,   feed,
+    kFingerprint, "cuda", open, close, describe, threads, alloc,   release, write, read,  compile, workspace, bind,
+    step,         run,    park, peak,  plan,     destroy, failure, count,   pin,   unpin, feed,    room,
 };
 
 }  // namespace

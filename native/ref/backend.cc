@@ -73,8 +73,8 @@ void destroy(void *executable) { delete static_cast<Executable *>(executable); }
 }  // namespace
 
 const Backend backend = {
-    kFingerprint, "ref", open,    close, describe, threads, alloc,   release, write,   read,    compile, workspace,
-    bind,         step,  nullptr, park,  peak,     plan,    destroy, nullptr, nullptr, nullptr, nullptr, nullptr,
+    kFingerprint, "ref",   open, close, describe, threads, alloc,   release, write,   read,    compile, workspace, bind,
+    step,         nullptr, park, peak,  plan,     destroy, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
 };
 
 }  // namespace gradline::ref

@@ -98,6 +98,19 @@ void testMissing() {
   expectText(name, small.error, "out of memory");
   expect(name, small.failure == 0, "is a failure of the device when only memory is short");
   trouble() = whole;
+  {
+    Session session({});
+    trouble().memory = 1 << 20;
+    uint64_t left = 0, total = 0;
+    expect(name, Session::backend().room(session.device(), &left, &total) && left == total && total == 1 << 20,
+           "says that " + std::to_string(left) + " of " + std::to_string(total) + " bytes are free");
+    trouble() = whole;
+    trouble().failAt = 2;
+    expect(name, !Session::backend().room(session.device(), &left, &total), "knows its memory although it cannot ask");
+    ErrorText text = {};
+    (void)Session::backend().failure(session.device(), &text);
+    trouble() = whole;
+  }
   expectNothingLeft(name);
 }
 

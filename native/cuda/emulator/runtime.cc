@@ -373,6 +373,12 @@ cudaError_t cudaMalloc(void **memory, size_t bytes) {
   return take(card().device, memory, bytes, "memory of the card");
 }
 cudaError_t cudaFree(void *memory) { return give("cudaFree", card().device, memory); }
+cudaError_t cudaMemGetInfo(size_t *free, size_t *total) {
+  CARD_BEGIN(begin);
+  *total = card().trouble.memory;
+  *free = *total - card().used;
+  return cudaSuccess;
+}
 cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned) {
   CARD_BEGIN(beginOutsideOfCapture);
   return take(card().pinned, memory, bytes, "pinned memory");
