@@ -350,8 +350,8 @@ export class Loop {
 
   // Names the step of a failure; of a loss that is not finite also what it means.
   #located(error: unknown, epoch: number, done: number): unknown {
-    if (!(error instanceof GradlineError) || error.code !== 'native') return error
-    const { opName, completed = 0 } = (error.cause ?? {}) as NativeFailure
+    const { opName, completed } = ((error as Error | undefined)?.cause ?? {}) as Partial<NativeFailure>
+    if (!(error instanceof GradlineError) || completed === undefined) return error
     const step = `step ${done + completed + 1} of epoch ${epoch}`
     if (opName !== 'requireFinite')
       return new GradlineError(error.code, `${error.message} (${step})`, { cause: error.cause })

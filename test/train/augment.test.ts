@@ -96,7 +96,7 @@ describe('augment', () => {
   })
 
   it.each([
-    ['a layer with parameters', [dense(4)], ['no parameter or state', 'augment.dense1.weight']],
+    ['a layer with parameters', [conv2d(2, 1)], ['no parameter or state', 'augment.conv2d1.']],
     ['another shape', [randomCrop({ size: 4 })], ['[n, 6, 6, 2]', '[10, 4, 4, 2]']],
     ['no tensor', [layer('odd', () => 3 as never)], ['a tensor', 'augment.odd1']],
     ['a text', 'flip', ['(x, scope) => y or a list of layers', '"flip"']],
