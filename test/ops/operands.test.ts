@@ -15,7 +15,7 @@ const step = stepState()
 const one = [x]
 const pair = [x, x]
 const flat = [w, w, w, step]
-const slots = [w, [w, w], w, step]
+const slots = (count: number) => [w, Array.from({ length: count }, () => w), w, step]
 const adam = { beta1: 0.9, beta2: 0.99, eps: 1e-8 }
 
 /** Arguments of a right call, by name of the op. Every function of `ops` has a row. */
@@ -23,12 +23,12 @@ const calls: Record<string, readonly unknown[]> = {
   abs: one,
   accuracy: [x, labels],
   accumulateGradient: [...flat, 2],
-  adadeltaUpdate: [...slots, { rho: 0.9, eps: 1e-8 }],
-  adagradUpdate: [...slots, { eps: 1e-8 }],
-  adamaxUpdate: [...slots, adam],
+  adadeltaUpdate: [...slots(2), { rho: 0.9, eps: 1e-8 }],
+  adagradUpdate: [...slots(1), { eps: 1e-8 }],
+  adamaxUpdate: [...slots(2), adam],
   adamUpdate: [w, w, w, w, step, adam],
   add: pair,
-  amsgradUpdate: [...slots, adam],
+  amsgradUpdate: [...slots(3), adam],
   argmax: one,
   assign: [w, w],
   averageWeights: [w, w, 0.9, step],
@@ -58,7 +58,7 @@ const calls: Record<string, readonly unknown[]> = {
   hardSigmoid: one,
   hardTanh: one,
   leakyRelu: one,
-  lionUpdate: [...slots, { beta1: 0.9, beta2: 0.99 }],
+  lionUpdate: [...slots(1), { beta1: 0.9, beta2: 0.99 }],
   log: one,
   log1p: one,
   logSoftmax: one,
@@ -73,21 +73,21 @@ const calls: Record<string, readonly unknown[]> = {
   mish: one,
   momentumUpdate: [...flat, { beta: 0.9, nesterov: false, rateOutside: false }],
   mul: pair,
-  nadamUpdate: [...slots, { ...adam, momentumDecay: 0.004 }],
+  nadamUpdate: [...slots(2), { ...adam, momentumDecay: 0.004 }],
   neg: one,
   oneHot: [labels, 3, {}],
   pad: [x, [0, 0], [1, 1]],
   prelu: [x, row],
   prepareUpdate: [step, [w], 0, {}],
-  radamUpdate: [...slots, adam],
+  radamUpdate: [...slots(2), adam],
   randomNormal: [[2], 0, 1, { step, stream: 0 }],
   randomUniform: [[2], 0, 1, { step, stream: 0 }],
   relu: one,
   relu6: one,
   requireFinite: one,
   reshape: [x, [3, 2]],
-  rmspropMomentumUpdate: [...slots, { rho: 0.9, eps: 1e-8, centered: true, momentum: 0.9 }],
-  rmspropUpdate: [...slots, { rho: 0.9, eps: 1e-8 }],
+  rmspropMomentumUpdate: [...slots(3), { rho: 0.9, eps: 1e-8, centered: true, momentum: 0.9 }],
+  rmspropUpdate: [...slots(1), { rho: 0.9, eps: 1e-8 }],
   sampleRows: [2, 4],
   scale: [x, 2],
   scheduleRate: [step, 'step', { kind: 'constant', begin: 0, base: 0.1 }],
