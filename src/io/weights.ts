@@ -75,8 +75,9 @@ export async function loadWeights(
 
 async function readRegular(file: string): Promise<Uint8Array> {
   try {
-    // A pipe or a device could keep the caller waiting for ever.
-    if ((await stat(file)).isFile()) return await readFile(file)
+    // A pipe or a device could keep the caller waiting for ever; of a folder the system says that it is one.
+    const found = await stat(file)
+    if (found.isFile() || found.isDirectory()) return await readFile(file)
   } catch (error) {
     throw fileError('read', file, error)
   }

@@ -205,7 +205,7 @@ describe('what the error says', () => {
 describe('a file of weights', () => {
   it('is a file: no folder, no device that never ends', async () => {
     await expectError('file', ['not a regular file'], () => net().load('/dev/zero'))
-    await expectError('file', ['not a regular file'], () => net().load('/'))
+    await expectError('file', ['folder'], () => net().load('/'))
     await expectError('missing', ['no such file'], () => net().load('/nowhere/at.all'))
   })
 
