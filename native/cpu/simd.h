@@ -184,7 +184,11 @@ struct CountLanes<0, i...> {
 };
 template <auto from, int... i>
 GL_SIMD Vec shuffle(Vec a, Vec b, Lanes<i...>) {
+#if defined(__clang__) || __GNUC__ >= 12
   return __builtin_shufflevector(a, b, from(i)...);
+#else
+  return __builtin_shuffle(a, b, (IVec){from(i)...});
+#endif
 }
 // Lane i takes lane from(i) of a and b side by side.
 template <auto from>

@@ -74,9 +74,11 @@ void testTraining() {
   expect(name, outcome.error.empty() && outcome.completed == 50, "50 steps end with: " + outcome.error);
   expect(name, isNear(outcome.losses, own.losses) && isNear(outcome.weights, own.weights),
          "gives other numbers than our own kernels");
-  // Captured as graphs of 32, 8 and 1 steps, whatever the number of steps.
-  expect(name, library().counts["cublasLtMatmul"] == 2 * (32 + 8 + 1),
-         std::to_string(library().counts["cublasLtMatmul"]) + " products were asked for");
+  // Captured as graphs of 1, 8 and 32 steps, each once and whatever the number of steps; on a busy machine a launch of
+  // the larger ones would take too long.
+  const auto asked = library().counts["cublasLtMatmul"];
+  expect(name, asked == 2 || asked == 2 * (1 + 8) || asked == 2 * (1 + 8 + 32),
+         std::to_string(asked) + " products were asked for");
   expect(name, library().counts["cublasLtMatmulAlgoGetHeuristic"] == 2, "plans anew for each step");
   for (const GraphMode mode : {GraphMode::off, GraphMode::check, GraphMode::on, GraphMode::unmerged})
     expect(name, play(with(mode, 50)) == outcome, "other bits in mode " + std::to_string(static_cast<int>(mode)));
