@@ -1,5 +1,6 @@
 // See lanes.h.
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 
 #include "lanes.h"
@@ -11,6 +12,9 @@ constexpr int kSlots = 4;                  // launches of this kind at once: hal
 constexpr size_t kMostPrograms = 256;      // of a launch; more blocks than a card has multiprocessors gain nothing
 constexpr double kShortestLaunch = 0.001;  // seconds: what a lane with little to do may have to wait for the others
 constexpr double kPatience = 0.02;         // for a lane, of the time of the launch that it was in
+
+// Waiting by the steady clock asks for a function of glibc 2.30, which is more than a release may.
+using WallClock = std::chrono::system_clock;
 
 }  // namespace
 
@@ -92,7 +96,8 @@ void Lanes::lead(std::unique_lock<std::mutex> &lock) {
     const double left = expectedUntil() - now();
     if (slot && (left <= 0 || waiting_.size() >= kMostPrograms)) break;
     if (slot)
-      leader_.wait_for(lock, std::chrono::duration<double>(left));
+      leader_.wait_until(lock, WallClock::now() + std::chrono::duration_cast<WallClock::duration>(
+                                                      std::chrono::duration<double>(left)));
     else
       leader_.wait(lock);
   }

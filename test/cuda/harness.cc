@@ -13,7 +13,7 @@
 namespace gradline::cuda::test {
 namespace {
 
-int caseCount = 0, failureCount = 0;
+int caseCount = 0, expectationCount = 0, failureCount = 0;
 const double kUnit = std::ldexp(1.0, -24);
 
 size_t sizeOf(DType dtype) { return dtype == DType::u8 ? 1 : dtype == DType::f64 ? 8 : 4; }
@@ -70,8 +70,22 @@ void failed(const std::string &name, const std::string &what) {
   failureCount++;
   std::printf("FAILED %s: %s\n", name.c_str(), what.c_str());
 }
+void expect(const char *name, bool holds, const std::string &what) {
+  expectationCount++;
+  if (!holds) failed(name, what);
+}
 int cases() { return caseCount; }
+int expectations() { return expectationCount; }
 int failures() { return failureCount; }
+
+Tensor matrix(int64_t rows, int64_t columns) {
+  Tensor t = {};
+  t.rank = 2;
+  t.dims[0] = rows;
+  t.dims[1] = columns;
+  t.size = rows * columns;
+  return t;
+}
 
 Tolerance ofProducts(Numerics numerics, int64_t length) {
   const double rounding = numerics == Numerics::tf32 ? 0x1p-11 : numerics == Numerics::bf16 ? 0x1p-8 : 0;

@@ -33,6 +33,9 @@ constexpr Tolerance kExact = {true};
 // Of a sum of so many products in a program of this class: each operand may be rounded, 2^-11 or 2^-8 of its size.
 Tolerance ofProducts(Numerics numerics, int64_t length);
 
+// A float matrix that lies nowhere: what a planner looks at.
+Tensor matrix(int64_t rows, int64_t columns);
+
 class Case {
  public:
   Case(std::string name, OpCode code);
@@ -87,7 +90,9 @@ class Case {
 };
 
 void failed(const std::string &name, const std::string &what);
+void expect(const char *name, bool holds, const std::string &what);
 int cases();
+int expectations();
 int failures();
 
 }  // namespace gradline::cuda::test

@@ -45,14 +45,6 @@ void smallProducts() {
     LargeProducts() : OfferedProducts(1u << GL_EPILOGUE_NONE) {}
     bool takesAll() const override { return false; }
   };
-  const auto matrix = [](int64_t rows, int64_t columns) {
-    Tensor t = {};
-    t.rank = 2;
-    t.dims[0] = rows;
-    t.dims[1] = columns;
-    t.size = rows * columns;
-    return t;
-  };
   const struct {
     int64_t m, n, k;
     Work work;

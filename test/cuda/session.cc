@@ -218,9 +218,6 @@ Op &Session::add(OpCode code, std::vector<Tensor> in, std::vector<Tensor> out, s
   return ops_.back();
 }
 
-void expect(const char *name, bool holds, const std::string &what) {
-  if (!holds) failed(name, what);
-}
 void expectText(const char *name, const std::string &text, const char *part) {
   expect(name, text.find(part) != std::string::npos, "says \"" + text + "\", expected \"" + part + "\"");
 }

@@ -81,7 +81,6 @@ class Session {
 // A session from its beginning to its end.
 Outcome play(const Setup &setup);
 
-void expect(const char *name, bool holds, const std::string &what);
 void expectText(const char *name, const std::string &text, const char *part);
 // Neither on the card nor of findings.
 void expectNothingLeft(const char *name);

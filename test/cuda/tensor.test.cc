@@ -296,14 +296,6 @@ void tiles(Numerics numerics) {
 // ---- Who is asked
 
 void planners() {
-  const auto matrix = [](int64_t rows, int64_t columns) {
-    Tensor t = {};
-    t.rank = 2;
-    t.dims[0] = rows;
-    t.dims[1] = columns;
-    t.size = rows * columns;
-    return t;
-  };
   const struct {
     int64_t m, n, k;
     Numerics numerics;
