@@ -3,7 +3,6 @@
 // reads it. So the graph is the one that every run uses, with its fixed addresses, and one copy within the card, a
 // small part of what the upload takes, stands before it. Events order the two streams in both directions; the host
 // waits for neither.
-#include <chrono>
 #include <thread>
 
 #include "host.h"
@@ -11,10 +10,9 @@
 namespace gradline::cuda {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // What a wait that asks again and again spins for before it sleeps in between, and how long it then sleeps.
-constexpr std::chrono::microseconds kSpin{200}, kNap{50};
+constexpr double kSpin = 0.0002;
+constexpr std::chrono::microseconds kNap{50};
 
 }  // namespace
 
@@ -31,7 +29,7 @@ void Executable::feed(const FeedPlace &place, const Feed &feed, RunStatus *statu
   const uint64_t most = std::min<uint64_t>(kInFlight, slots_);
   uint64_t launched = 0, landed = 0;
   bool isOver = false;
-  Clock::time_point idleSince = Clock::now();
+  double idleSince = now();
   begin();
   for (;;) {
     const void *batch = isOver || launched - landed == most ? nullptr : feed.next(feed.context);
@@ -50,10 +48,10 @@ void Executable::feed(const FeedPlace &place, const Feed &feed, RunStatus *statu
       if (!isOver) feed.done(feed.context, slot);
       landed++;
     } else {
-      if (Clock::now() - idleSince > kSpin || devicesOpen > 1) std::this_thread::sleep_for(kNap);
+      if (now() - idleSince > kSpin || devicesOpen > 1) std::this_thread::sleep_for(kNap);
       continue;
     }
-    idleSince = Clock::now();
+    idleSince = now();
   }
   finish(status);
 }

@@ -43,10 +43,6 @@ std::string shapeOf(const Tensor &t) {
   return text + "]";
 }
 
-size_t bytesOf(const Tensor &t) {
-  return static_cast<size_t>(t.size) * (t.dtype == DType::u8 ? 1 : t.dtype == DType::f64 ? 8 : 4);
-}
-
 }  // namespace
 
 Executable::Executable(Device &device, Op *ops, uint32_t count, Numerics numerics)

@@ -22,6 +22,10 @@ struct Merged {
   bool isWhole;                      // one sequence is the whole step, so it can make several in one launch
 };
 
+inline uint64_t bytesOf(const Tensor &t) {
+  return static_cast<uint64_t>(t.size) * (t.dtype == DType::u8 ? 1 : t.dtype == DType::f64 ? 8 : 4);
+}
+
 // Whether it writes memory that outlives the step.
 inline bool lasts(const Op &op) { return op.lasting || (flagsOf(op.code) & (kEffect | kUpdateRule)) != 0; }
 

@@ -17,9 +17,6 @@ struct Touch {
   bool isWritten, isByRow;
 };
 
-uint64_t bytesOf(const Tensor &t) {
-  return static_cast<uint64_t>(t.size) * (t.dtype == DType::u8 ? 1 : t.dtype == DType::f64 ? 8 : 4);
-}
 bool overlap(const Tensor &a, const Tensor &b) {
   return a.region == b.region && a.offset < b.offset + bytesOf(b) && b.offset < a.offset + bytesOf(a);
 }

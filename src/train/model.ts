@@ -398,7 +398,6 @@ export class Model {
     fn: (x: Tensor) => O,
     step?: Variable,
   ): Program<InputSpecs, O> {
-    this.#checkOpen()
     checkText('name of a program', name)
     checkInteger('batch of a program', batch, { min: 1 })
     checkFunction(`the program ${name}`, fn, 'a function of tensors')
@@ -406,15 +405,11 @@ export class Model {
       input,
       { shape: [batch, ...shape], dtype },
     ])
-    return record(
+    return this.program(
+      name,
       (inputs) => fn(this.#fn ? (inputs as unknown as Tensor) : (inputs.x as Tensor)),
-      Object.fromEntries(specs),
-      {
-        name: `${this.name} ${name}`,
-        device: this.device,
-        numerics: this.numerics,
-        ...(step ? { step } : {}),
-      },
+      step,
+      Object.fromEntries(specs) as InputSpecs,
     )
   }
 
